@@ -1,0 +1,1 @@
+"""How we know what runs: pidfds, runtime events, relist, and the cache of observed pods."""

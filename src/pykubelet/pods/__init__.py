@@ -1,0 +1,1 @@
+"""Pods: their sources, store and admission, one worker each, and the pure plan and status."""

@@ -1,0 +1,89 @@
+"""What the plan of a pod orders: small frozen values, each with the fact that caused it."""
+
+import enum
+from dataclasses import dataclass
+
+from pykubelet.api.core import ContainerKind
+
+
+class KillReason(enum.Enum):
+    """Why a single container is killed; a probe's own grace period goes with its reason."""
+
+    OTHER = ""
+    STARTUP_PROBE = "startupProbe"
+    LIVENESS_PROBE = "livenessProbe"
+    RESTART_ALL = "restartAllContainers"
+
+
+@dataclass(frozen=True, slots=True)
+class KillPod:
+    """Stop every container and sandbox of the pod."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSandbox:
+    """Make a sandbox; *attempt* is one more than the newest one's."""
+
+    attempt: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartContainer:
+    """Create and start a container (after its back-off allows it)."""
+
+    container: str
+    kind: ContainerKind
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillContainer:
+    """Stop one container, as *message* tells the user."""
+
+    container: str
+    id: str
+    message: str
+    reason: KillReason
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveContainer:
+    """Remove one dead container from the runtime, its logs kept."""
+
+    container: str
+    id: str
+    cause: str
+    #: Kill it first, without grace (a restart of all containers).
+    kill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that one look at a pod orders, in the order of execution."""
+
+    kill_pod: KillPod | None = None
+    kill: tuple[KillContainer, ...] = ()
+    remove: tuple[RemoveContainer, ...] = ()
+    create_sandbox: CreateSandbox | None = None
+    #: The sandbox that new containers go into when none is created; empty if none is ready.
+    sandbox_id: str = ""
+    start_ephemeral: tuple[StartContainer, ...] = ()
+    start_init: tuple[StartContainer, ...] = ()
+    start: tuple[StartContainer, ...] = ()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is to be done."""
+        return not (
+            self.kill_pod
+            or self.kill
+            or self.remove
+            or self.create_sandbox
+            or self.start_ephemeral
+            or self.start_init
+            or self.start
+        )
