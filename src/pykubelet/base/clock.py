@@ -69,7 +69,7 @@ class LoopClock:
 
     def __init__(self, start_ns: int = 1_700_000_000_000_000_000) -> None:
         self._start_ns = start_ns
-        self._zero = asyncio.get_running_loop().time()
+        self._zero: float | None = None
 
     def now_ns(self) -> int:
         """See :class:`Clock`."""
@@ -81,7 +81,10 @@ class LoopClock:
 
     def monotonic(self) -> float:
         """See :class:`Clock`."""
-        return asyncio.get_running_loop().time() - self._zero
+        now = asyncio.get_running_loop().time()
+        if self._zero is None:
+            self._zero = now
+        return now - self._zero
 
     async def sleep(self, seconds: float) -> None:
         """See :class:`Clock`."""

@@ -125,3 +125,32 @@ def rfc3339_nano_fixed(ns: int) -> str:
     offset = local.strftime("%z")
     zone = "Z" if offset == "+0000" else f"{offset[:3]}:{offset[3:5]}"
     return f"{local:%Y-%m-%dT%H:%M:%S}.{ns % 1_000_000_000:09d}{zone}"
+
+
+_QUOTED = {
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    "\\": "\\\\",
+    '"': '\\"',
+}
+
+
+def _quoted(char: str) -> str:
+    if char in _QUOTED:
+        return _QUOTED[char]
+    if char.isprintable():
+        return char
+    number = ord(char)
+    if number < 0x80:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def go_quote(text: str) -> str:
+    """A string as ``%q`` prints it, in double quotes."""
+    return '"' + "".join(map(_quoted, text)) + '"'

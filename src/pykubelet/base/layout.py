@@ -6,6 +6,10 @@ The names are upstream's, so that a node can change hands with its pods running.
 from dataclasses import dataclass
 from pathlib import Path
 
+#: Environment variable that names another directory of sockets than the default (:attr:`Layout.run`),
+#: for the daemon as for the commands that speak to it.
+RUN_DIR_VARIABLE = "PYKUBELET_RUN_DIR"
+
 
 def escape_plugin(name: str) -> str:
     """A volume plug-in's name as a directory name (``kubernetes.io/csi`` → ``kubernetes.io~csi``)."""

@@ -1,5 +1,1 @@
-"""The command line."""
-
-
-def main() -> None:
-    """Entry point of ``pykubelet``."""
+"""The command line: ``main`` has the group; each command is a file of its own, loaded when called."""

@@ -66,6 +66,7 @@ class RuntimeStatus:
     conditions: tuple[RuntimeCondition, ...]
     handlers: tuple[RuntimeHandler, ...] = ()
     supplemental_groups_policy: bool = False
+    user_namespaces_host_network: bool = False
     info: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
 
     def condition(self, kind: str) -> RuntimeCondition | None:
@@ -201,6 +202,8 @@ class SandboxStatus:
     runtime_handler: str = ""
     #: Host pid of the sandbox's init process (from the verbose answer), 0 when unknown.
     pid: int = 0
+    #: Whether the answer had a ``network`` part; without one, no IP means nothing.
+    network_reported: bool = True
 
 
 @dataclass(frozen=True, slots=True)

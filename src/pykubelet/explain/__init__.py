@@ -1,1 +1,1 @@
-"""TBD."""
+"""The journal of decisions: kept, bounded, told in words. Only the composition imports this room."""

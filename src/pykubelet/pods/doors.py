@@ -121,6 +121,26 @@ class ContainerStarter(Protocol):
         ...
 
 
+class Verdicts(Protocol):
+    """What probes found, to be read by pure decisions; ``Probes`` is one."""
+
+    def liveness(self, container_id: str) -> bool | None:
+        """The last verdict on that container instance; None without one."""
+        ...
+
+    def readiness(self, container_id: str) -> bool | None:
+        """The last verdict on that container instance; None without one."""
+        ...
+
+    def startup(self, container_id: str) -> bool | None:
+        """The last verdict on that container instance; None without one."""
+        ...
+
+    def has_worker(self, pod_uid: str, container: str, kind: str) -> bool:
+        """Whether a probe of *kind* (liveness, readiness, startup) runs for that container."""
+        ...
+
+
 class Probes(Protocol):
     """The probes of all pods: their verdicts, and their start and end."""
 

@@ -28,6 +28,8 @@ class CreateSandbox:
 
     attempt: int
     cause: str
+    #: A sandbox was there before: the event ``SandboxChanged`` is due.
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,13 @@ class KillContainer:
 
 @dataclass(frozen=True, slots=True)
 class RemoveContainer:
-    """Remove one dead container from the runtime, its logs kept."""
+    """Remove one dead container from the runtime."""
 
     container: str
     id: str
     cause: str
+    #: Leave its log files (a restart of all containers does).
+    keep_logs: bool = False
     #: Kill it first, without grace (a restart of all containers).
     kill: bool = False
 

@@ -1,1 +1,1 @@
-"""TBD."""
+"""Probes: startup, readiness and liveness of containers, by exec, HTTP, TCP and gRPC."""

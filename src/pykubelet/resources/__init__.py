@@ -1,1 +1,28 @@
-"""TBD."""
+"""What pods get of the machine: cgroups by QoS class and pod, and what the node can allocate."""
+
+from .allocatable import (
+    ReservationError,
+    Reservations,
+    allocatable,
+    capacity_of,
+    check_reservation,
+    with_reserved_cpus,
+)
+from .cgroup_root import create_root, remove_root
+from .pod_cgroups import NodeAmounts, PodCgroupManager, TreeConfig
+from .values import PodCgroupConfig
+
+__all__ = [
+    "NodeAmounts",
+    "PodCgroupConfig",
+    "PodCgroupManager",
+    "ReservationError",
+    "Reservations",
+    "TreeConfig",
+    "allocatable",
+    "capacity_of",
+    "check_reservation",
+    "create_root",
+    "remove_root",
+    "with_reserved_cpus",
+]

@@ -1,1 +1,1 @@
-"""TBD."""
+"""Our own protos and their stubs, and gRPC over Unix sockets."""

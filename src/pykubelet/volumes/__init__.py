@@ -1,1 +1,7 @@
-"""TBD."""
+"""A pod's volumes: what should be there, what is there, and the way from one to the other."""
+
+from .manager import VolumeManager
+from .roots import ensure_shared_root
+from .story import VolumeStory
+
+__all__ = ["VolumeManager", "VolumeStory", "ensure_shared_root"]

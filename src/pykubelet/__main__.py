@@ -1,0 +1,5 @@
+"""``python -m pykubelet``."""
+
+from pykubelet.cli.main import main
+
+main()

@@ -1,0 +1,80 @@
+"""``pykubelet run``: the daemon, with every flag that the kubelet has."""
+
+import asyncio
+import gc
+import logging
+import os
+import platform
+import shutil
+import signal
+import sys
+
+from pykubelet import KUBELET_VERSION, __version__
+from pykubelet.base.clock import SystemClock
+from pykubelet.cli.logformat import set_up_logging
+from pykubelet.config import ConfigError, HostFacts, Loaded, check_host, help_text, load, version_text
+from pykubelet.kubelet import Kubelet, StartError, layout_of
+from pykubelet.linux.addresses import AddressError
+from pykubelet.node.host import look, node_name
+
+log = logging.getLogger(__name__)
+
+
+def run(arguments: list[str]) -> int:
+    """Run the daemon until SIGTERM or SIGINT; returns the exit code.
+
+    Anything that keeps it from starting is one line on standard error, and exit code 1.
+    """
+    try:
+        loaded = load(arguments)
+    except ConfigError as error:
+        return _refuse(str(error))
+    if loaded.flags.help:
+        sys.stdout.write(help_text(shutil.get_terminal_size().columns, "pykubelet run"))
+        return 0
+    if loaded.flags.version != "false":
+        sys.stdout.write(
+            version_text(
+                loaded.flags.version,
+                KUBELET_VERSION,
+                platform.python_version(),
+                f"{platform.system().lower()}/{platform.machine()}",
+            )
+        )
+        return 0
+    set_up_logging(loaded.config.logging.format, loaded.config.logging.verbosity)
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    try:
+        return asyncio.run(_serve(loaded))
+    except (StartError, AddressError, ValueError, OSError) as error:
+        log.debug("the daemon ends", exc_info=error)
+        return _refuse(str(error))
+
+
+def _refuse(reason: str) -> int:
+    sys.stderr.write(f"pykubelet {__version__}: {reason}\n")
+    return 1
+
+
+async def _serve(loaded: Loaded) -> int:
+    name = node_name(loaded.flags.hostnameOverride)
+    layout = layout_of(loaded)
+    host = await asyncio.to_thread(look, name, loaded.flags.nodeIP, layout.root)
+    facts = HostFacts(host.cgroups.version, host.machine.swap_on, frozenset(os.sched_getaffinity(0)))
+    reasons = check_host(loaded.config, facts)
+    if reasons:
+        raise StartError("; ".join(reasons))
+    if host.ip_problem:
+        log.warning("the node's IP is %s: %s", host.ips[0], host.ip_problem)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    kubelet = Kubelet(loaded, host, layout)
+    # What was made until here lives as long as the daemon: no collection needs to look at it again.
+    gc.collect()
+    gc.freeze()
+    log.info("pykubelet %s begins as node %s at %s", __version__, name, SystemClock().now())
+    await kubelet.run(stop)
+    return 0

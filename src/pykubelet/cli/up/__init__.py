@@ -1,0 +1,1 @@
+"""``pykubelet up``: one machine, no cluster; a private containerd, sample images, sample pods."""

@@ -1,0 +1,236 @@
+"""Which dead containers and sandboxes are removed, and the logs and links that nobody needs any more.
+
+The selection is pure; :class:`ContainerGC` reads, selects and removes.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pykubelet.base.clock import Clock
+from pykubelet.base.gotext import aggregate
+from pykubelet.base.layout import Layout
+from pykubelet.cri.door import Runtime
+from pykubelet.cri.errors import CriError
+from pykubelet.cri.types import (
+    ContainerState,
+    ContainerStatus,
+    ContainerSummary,
+    SandboxState,
+    SandboxSummary,
+)
+from pykubelet.linux.removetree import remove_tree
+
+log = logging.getLogger(__name__)
+
+Removable = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class GCPolicy:
+    """How many dead containers stay; negative numbers set no limit."""
+
+    min_age: float = 0.0
+    per_container: int = 1
+    total: int = -1
+
+
+class PodStates(Protocol):
+    """What collection has to know of pods."""
+
+    def content_removable(self, uid: str) -> bool:
+        """Everything of the pod may go: it was deleted and has ended, or is not known."""
+        ...
+
+    def runtime_removable(self, uid: str) -> bool:
+        """Its containers may go: it has ended."""
+        ...
+
+
+class Remover(Protocol):
+    """Who removes dead containers and sandboxes with all that belongs to them."""
+
+    async def stop_container(self, container_id: str, grace: int) -> None:
+        """Stop a container whose state is unknown."""
+        ...
+
+    async def remove_container(self, status: ContainerStatus, *, keep_logs: bool = False) -> None:
+        """Remove a dead container with its logs."""
+        ...
+
+    async def stop_sandbox(self, sandbox_id: str) -> None:
+        """Stop a sandbox."""
+        ...
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        """Remove a sandbox."""
+        ...
+
+
+def _newest_first(containers: Iterable[ContainerSummary]) -> list[ContainerSummary]:
+    return sorted(containers, key=lambda c: c.created_at, reverse=True)
+
+
+def select_containers(
+    containers: Sequence[ContainerSummary], policy: GCPolicy, now_ns: int, removable: Removable
+) -> list[ContainerSummary]:
+    """The containers to remove, in the order of removal (of each name the oldest first)."""
+    units: dict[tuple[str, str], list[ContainerSummary]] = defaultdict(list)
+    youngest = now_ns - int(policy.min_age * 1e9)
+    for container in _newest_first(containers):
+        if container.state is not ContainerState.RUNNING and container.created_at <= youngest:
+            units[container.pod_uid, container.name].append(container)
+    chosen: list[ContainerSummary] = []
+
+    def trim(keep: int) -> None:
+        for unit in units.values():
+            while len(unit) > keep:
+                chosen.append(unit.pop())
+
+    for key in [key for key in units if removable(key[0])]:
+        chosen += reversed(units.pop(key))
+    if policy.per_container >= 0:
+        trim(policy.per_container)
+    left = sum(map(len, units.values()))
+    if policy.total >= 0 and left > policy.total:
+        trim(max(1, policy.total // len(units)))
+        rest = _newest_first(c for unit in units.values() for c in unit)
+        chosen += reversed(rest[policy.total :])
+    return chosen
+
+
+def select_sandboxes(
+    sandboxes: Sequence[SandboxSummary], containers: Sequence[ContainerSummary], removable: Removable
+) -> list[SandboxSummary]:
+    """The sandboxes to remove: dead, empty, and not the newest of a pod that is still there."""
+    used = {container.sandbox_id for container in containers}
+    pods: dict[str, list[SandboxSummary]] = defaultdict(list)
+    for sandbox in sorted(sandboxes, key=lambda s: s.created_at, reverse=True):
+        pods[sandbox.uid].append(sandbox)
+    chosen: list[SandboxSummary] = []
+    for uid, own in pods.items():
+        old = own if removable(uid) else own[1:]
+        chosen += [s for s in reversed(old) if s.state is not SandboxState.READY and s.id not in used]
+    return chosen
+
+
+def uid_of_log_dir(name: str) -> str:
+    """The pod's UID in the name of its log directory."""
+    return name.rpartition("_")[2]
+
+
+def container_of_link(name: str) -> str | None:
+    """The container's ID in the name of a flat log link; None if it is no such link."""
+    stem, dot, kind = name.rpartition(".")
+    container_id = stem.rpartition("-")[2]
+    return container_id if dot and kind == "log" and "-" in stem and container_id else None
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
+
+
+def _dangling(directory: Path) -> list[Path]:
+    links = (directory / name for name in _names(directory) if name.endswith(".log"))
+    return [link for link in links if link.is_symlink() and not link.exists()]
+
+
+class ContainerGC:
+    """Removes what is dead, once for each call of :meth:`collect`."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        layout: Layout,
+        clock: Clock,
+        policy: GCPolicy,
+        pods: PodStates,
+        remover: Remover,
+    ) -> None:
+        self._runtime = runtime
+        self._layout = layout
+        self._clock = clock
+        self._policy = policy
+        self._pods = pods
+        self._remover = remover
+
+    async def collect(self, *, sources_ready: bool, evict_ended: bool = False) -> None:
+        """Remove dead containers, sandboxes, log directories and links.
+
+        Until all sources were seen (*sources_ready*) no pod counts as gone. With
+        *evict_ended* (disk pressure) all containers of pods that have ended go, too.
+
+        :raises RuntimeError: some step failed; the others were done.
+        """
+
+        def removable(uid: str) -> bool:
+            return self._pods.content_removable(uid) or (evict_ended and self._pods.runtime_removable(uid))
+
+        errors: list[object] = []
+        known = removable if sources_ready else lambda uid: False
+        for step in (
+            self._containers(known),
+            self._sandboxes(known),
+            self._log_dirs(sources_ready=sources_ready),
+            self._links(),
+        ):
+            try:
+                await step
+            except (CriError, OSError) as error:
+                errors.append(error)
+        if errors:
+            raise RuntimeError(aggregate(errors))
+
+    async def _containers(self, removable: Removable) -> None:
+        listed = await self._runtime.list_containers()
+        for container in select_containers(listed, self._policy, self._clock.now_ns(), removable):
+            try:
+                if container.state is ContainerState.UNKNOWN:
+                    # It may run after all.
+                    await self._remover.stop_container(container.id, 2)
+                await self._remover.remove_container(await self._runtime.container_status(container.id))
+            except (CriError, OSError) as error:
+                log.warning("container %s was not removed: %s", container.id, error)
+
+    async def _sandboxes(self, removable: Removable) -> None:
+        # In this order: a container made between the calls must not be missed.
+        sandboxes = await self._runtime.list_sandboxes()
+        containers = await self._runtime.list_containers()
+        for sandbox in select_sandboxes(sandboxes, containers, removable):
+            try:
+                await self._remover.stop_sandbox(sandbox.id)
+                await self._remover.remove_sandbox(sandbox.id)
+            except CriError as error:
+                log.warning("sandbox %s was not removed: %s", sandbox.id, error)
+
+    async def _log_dirs(self, *, sources_ready: bool) -> None:
+        if not sources_ready:
+            return
+        for name in await asyncio.to_thread(_names, self._layout.pod_logs):
+            if self._pods.content_removable(uid_of_log_dir(name)):
+                await asyncio.to_thread(remove_tree, str(self._layout.pod_logs / name))
+
+    async def _links(self) -> None:
+        for link in await asyncio.to_thread(_dangling, self._layout.container_log_links):
+            container_id = container_of_link(link.name)
+            if container_id is not None and not await self._dead(container_id):
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                await asyncio.to_thread(os.unlink, link)
+
+    async def _dead(self, container_id: str) -> bool:
+        """Whether the container has ended or is gone; while it runs its log may just be rotating."""
+        try:
+            status = await self._runtime.container_status(container_id)
+        except CriError as error:
+            return error.not_found
+        return status.state is ContainerState.EXITED

@@ -1,0 +1,39 @@
+"""Every number and switch of the configuration that this room reads, with upstream's defaults."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSettings:
+    """Fields are named for their ``KubeletConfiguration`` fields; times are seconds unless named."""
+
+    cluster_dns: tuple[str, ...] = ()
+    cluster_domain: str = ""
+    #: Path of the resolver configuration that pods inherit; empty for none.
+    resolv_conf: str = "/etc/resolv.conf"
+    cpu_cfs_quota: bool = True
+    cpu_cfs_quota_period_us: int = 100_000
+    seccomp_default: bool = False
+    serialize_image_pulls: bool = True
+    #: None is no limit; only read when pulls are not serialized.
+    max_parallel_image_pulls: int | None = None
+    #: Pulls per second; 0 is no limit.
+    registry_pull_qps: float = 5.0
+    registry_burst: int = 10
+    image_backoff_first: float = 10.0
+    image_backoff_last: float = 300.0
+    cgroup_v2: bool = False
+    #: ``memory.oom.group`` is asked for when this is False, which is the default on cgroup v2.
+    single_process_oom_kill: bool = False
+    #: ``NoSwap`` or ``LimitedSwap``.
+    swap_behavior: str = "NoSwap"
+    #: Whether the kernel has a swap controller.
+    swap_controller: bool = False
+    #: Node is IPv6 first (what an empty resolver configuration turns into).
+    ipv6_node: bool = False
+    #: FG ContainerStopSignals.
+    container_stop_signals: bool = False
+    #: Container GC: minimum age of what is removed, dead instances a name, dead containers a node (-1: any).
+    minimum_container_ttl: float = 0.0
+    max_per_pod_container: int = 1
+    max_containers: int = -1

@@ -1,0 +1,667 @@
+"""The composition root: builds each room, joins their doors, owns the order of starts and stops.
+
+This is the only file that knows everybody. It decides nothing about pods.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from pykubelet.api.core import Pod, PodStatus
+from pykubelet.api.quantity import Quantity
+from pykubelet.base import notify
+from pykubelet.base.clock import Clock, SystemClock
+from pykubelet.base.layout import RUN_DIR_VARIABLE, Layout
+from pykubelet.base.metrics import Metrics
+from pykubelet.base.tasks import Stage, Stages, TaskOwner
+from pykubelet.config import KubeletConfiguration, Loaded
+from pykubelet.config.parsed import cpuset, reserved
+from pykubelet.containers.gc import ContainerGC, GCPolicy
+from pykubelet.containers.settings import ContainerSettings
+from pykubelet.containers.starter import Starter
+from pykubelet.containers.termination_message import enrich
+from pykubelet.cri.client import CriClient
+from pykubelet.cri.door import Runtime
+from pykubelet.cri.errors import CriError
+from pykubelet.cri.types import RuntimeStatus
+from pykubelet.explain.journal import DecisionJournal
+from pykubelet.linux.cgroups import hugepage_text
+from pykubelet.node import NodeInfo
+from pykubelet.node.host import Host
+from pykubelet.observe.health import RuntimeHealth
+from pykubelet.observe.observer import Observer
+from pykubelet.observe.types import ObservedPod
+from pykubelet.pods.admission import (
+    AdmissionChain,
+    PodFeatures,
+    Predicates,
+    SysctlAllowList,
+    Taint,
+    Victims,
+    preempted,
+    safe_sysctls,
+)
+from pykubelet.pods.admission import NodeFacts as AdmissionFacts
+from pykubelet.pods.crashloop import CrashLoop, crash_loop_limits
+from pykubelet.pods.execute import Executor
+from pykubelet.pods.housekeeping import Housekeeping, HousekeepingDoors, something_runs
+from pykubelet.pods.manager import ManagerDoors, PodManager, ref_of
+from pykubelet.pods.reasons import ReasonCache
+from pykubelet.pods.sources import FileSource, PodConfig
+from pykubelet.pods.status import NodeFacts
+from pykubelet.pods.statuses import LocalStatuses
+from pykubelet.pods.store import PodStore
+from pykubelet.pods.sync import PodSyncer, SyncDoors
+from pykubelet.pods.trimmer import Trimmer
+from pykubelet.pods.worker import PodWorkers
+from pykubelet.probes.handlers import Handlers
+from pykubelet.probes.manager import ProbeManager
+from pykubelet.probes.types import ProbeKind
+from pykubelet.resources.allocatable import (
+    Reservations,
+    allocatable,
+    capacity_of,
+    check_reservation,
+    with_reserved_cpus,
+)
+from pykubelet.resources.pod_cgroups import NodeAmounts, PodCgroupManager, TreeConfig
+from pykubelet.resources.values import PodCgroupConfig
+from pykubelet.volumes import VolumeManager, ensure_shared_root
+
+log = logging.getLogger(__name__)
+
+#: The version that goes into probes' user agent.
+PROBE_VERSION = "1.36"
+#: Seconds between collections of dead containers.
+GC_PERIOD = 60.0
+#: Seconds that the sync loop may be silent at least before its health check fails.
+LOOP_SILENCE = 300.0
+
+
+class StartError(Exception):
+    """The daemon cannot start, or cannot go on; one line for the user."""
+
+
+def layout_of(loaded: Loaded) -> Layout:
+    """The paths of this node."""
+    run = os.environ.get(RUN_DIR_VARIABLE, "")
+    layout = Layout(root=Path(loaded.flags.rootDir), pod_logs=Path(loaded.config.podLogsDir))
+    if not run:
+        return layout
+    return Layout(root=layout.root, pod_logs=layout.pod_logs, run=Path(run))
+
+
+def reservations_of(config: KubeletConfiguration) -> Reservations:
+    """What is kept back from pods."""
+    reservations = Reservations(
+        system=reserved(config.systemReserved),
+        kube=reserved(config.kubeReserved),
+        eviction_hard=dict(config.evictionHard),
+    )
+    if config.reservedSystemCPUs:
+        reservations = with_reserved_cpus(reservations, len(cpuset(config.reservedSystemCPUs)))
+    return reservations
+
+
+def container_settings(loaded: Loaded, host: Host) -> ContainerSettings:
+    """What the room of containers reads of the configuration."""
+    config, flags = loaded.config, loaded.flags
+    v2 = host.cgroups.version == 2
+    single = config.singleProcessOOMKill
+    return ContainerSettings(
+        cluster_dns=tuple(config.clusterDNS),
+        cluster_domain=config.clusterDomain,
+        resolv_conf=config.resolvConf,
+        cpu_cfs_quota=config.cpuCFSQuota,
+        cpu_cfs_quota_period_us=int(config.cpuCFSQuotaPeriod.seconds * 1e6),
+        seccomp_default=loaded.seccomp_default,
+        serialize_image_pulls=config.serializeImagePulls,
+        max_parallel_image_pulls=config.maxParallelImagePulls,
+        registry_pull_qps=float(config.registryPullQPS),
+        registry_burst=config.registryBurst,
+        cgroup_v2=v2,
+        single_process_oom_kill=(not v2) if single is None else single,
+        swap_behavior=config.memorySwap.swapBehavior or "NoSwap",
+        swap_controller=host.swap_controller,
+        ipv6_node=":" in host.ips[0],
+        container_stop_signals=loaded.gates.enabled("ContainerStopSignals"),
+        minimum_container_ttl=flags.minimumContainerTTLDuration.seconds,
+        max_per_pod_container=flags.maximumDeadContainersPerContainer,
+        max_containers=flags.maximumDeadContainers,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a node can be given instead of the real thing."""
+
+    runtime: Runtime | None = None
+    clock: Clock | None = None
+    rng: random.Random | None = None
+
+
+class Kubelet:
+    """One node agent, standing alone."""
+
+    def __init__(self, loaded: Loaded, host: Host, layout: Layout, parts: Parts | None = None) -> None:
+        """Build everything; nothing is started.
+
+        :raises StartError: the configuration does not fit this machine.
+        """
+        parts = parts or Parts()
+        self.config = loaded.config
+        self.host = host
+        self.layout = layout
+        self.metrics = Metrics()
+        self.clock = parts.clock or SystemClock()
+        self._rng = parts.rng or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._loaded = loaded
+        self._tasks = TaskOwner("kubelet")
+        self._stop: asyncio.Event | None = None
+        self._fatal = ""
+        self.runtime_name = ""
+        self.runtime_version = ""
+        self.journal = DecisionJournal(self.clock, layout.journal_file)
+        self.runtime: Runtime = parts.runtime or CriClient(
+            self.config.containerRuntimeEndpoint,
+            self.config.imageServiceEndpoint or None,
+            request_timeout=self.config.runtimeRequestTimeout.seconds,
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+        self._build_node()
+        self._build_pods()
+        self._build_housekeeping()
+        self.stages = Stages(on_start=self._told_start)
+        self.dependent = Stages(on_start=self._told_start)
+        self._order()
+
+    # --- building -------------------------------------------------------------
+
+    def _build_node(self) -> None:
+        config, host = self.config, self.host
+        machine = host.machine
+        capacity = capacity_of(
+            machine,
+            max_pods=config.maxPods,
+            pods_per_core=config.podsPerCore,
+            ephemeral_storage=host.storage if config.localStorageCapacityIsolation else None,
+        )
+        reservations = reservations_of(config)
+        try:
+            check_reservation(capacity, reservations)
+        except Exception as error:
+            raise StartError(str(error)) from error
+        self.health = RuntimeHealth(
+            self.runtime, self.clock, on_first_good=self._runtime_good, on_recovered=self._runtime_recovered
+        )
+        self.node = NodeInfo(
+            name=host.node_name,
+            host_ips=host.ips,
+            capacity=capacity,
+            allocatable=allocatable(capacity, reservations),
+            memory_capacity=machine.memory,
+            swap_capacity=machine.swap,
+            huge_page_sizes=tuple(hugepage_text(size) for size in host.page_sizes),
+            labels={
+                "kubernetes.io/hostname": host.node_name,
+                "kubernetes.io/os": machine.operating_system,
+                "kubernetes.io/arch": machine.architecture,
+                "beta.kubernetes.io/os": machine.operating_system,
+                "beta.kubernetes.io/arch": machine.architecture,
+                **self._loaded.flags.nodeLabels,
+            },
+            runtime_status=lambda: self.health.status,
+        )
+        self.cgroups = PodCgroupManager(
+            host.cgroups,
+            TreeConfig(
+                cgroup_root=config.cgroupRoot or "/",
+                per_qos=config.cgroupsPerQOS,
+                enforce=frozenset(config.enforceNodeAllocatable),
+                system_reserved_cgroup=config.systemReservedCgroup,
+                kube_reserved_cgroup=config.kubeReservedCgroup,
+                pods=PodCgroupConfig(
+                    cpu_cfs_quota=config.cpuCFSQuota,
+                    cpu_cfs_quota_period=int(config.cpuCFSQuotaPeriod.seconds * 1e6),
+                    pod_pids_limit=config.podPidsLimit,
+                ),
+            ),
+            NodeAmounts(capacity, reservations, machine.max_pids),
+            journal=self.journal,
+            events=self.journal,
+            clock=self.clock,
+            page_sizes=host.page_sizes,
+        )
+
+    def _build_pods(self) -> None:
+        config, clock, journal = self.config, self.clock, self.journal
+        self.store = PodStore()
+        self.sources = PodConfig(clock, journal, journal)
+        self.statuses = LocalStatuses(self.layout.root / "pod-statuses", self._status_changed)
+        self.volumes = VolumeManager(
+            self.layout,
+            clock,
+            journal,
+            journal,
+            desired_pods=self.store.pods,
+            may_remove=self._volumes_removable,
+            sources_ready=self.sources.all_sources_ready,
+            node_allocatable_memory=lambda: self.node.allocatable.get("memory", Quantity.zero()).value(),
+            ending=self._ending,
+        )
+        self.starter = Starter(
+            self.runtime,
+            self.layout,
+            clock,
+            journal,
+            journal,
+            container_settings(self._loaded, self.host),
+            self.volumes,
+            self.node,
+            self.cgroups.parent,
+        )
+        self.observer = Observer(
+            self.runtime,
+            clock,
+            on_change=lambda change: self.manager.on_change(change),
+            enrich=enrich,
+            count_missed=self._count_missed,
+        )
+        self.probes = ProbeManager(
+            Handlers(self.runtime, PROBE_VERSION),
+            clock,
+            journal,
+            journal,
+            status_of=self.statuses.get,
+            on_verdict=self._verdict,
+            rng=self._rng,
+        )
+        self.reasons = ReasonCache()
+        self.crash_loop = self._crash_loop()
+        self.workers = PodWorkers(
+            clock,
+            journal,
+            journal,
+            self._syncer(),
+            read=self._read,
+            cached=self.observer.cached,
+            on_finished=lambda uid: self.manager.worker_finished(uid),
+            resync=config.syncFrequency.seconds,
+            rng=self._rng,
+        )
+        self.manager = PodManager(
+            clock,
+            journal,
+            journal,
+            self.store,
+            self.workers,
+            ManagerDoors(
+                statuses=self.statuses,
+                admission=self._admission(),
+                sources_ready=self.sources.all_sources_ready,
+                runtime_errors=self.runtime_errors,
+                on_desired=lambda pod: self.volumes.reconsider(pod.metadata.uid),
+                on_untidy=lambda: self.housekeeping.request(),
+                on_died=lambda uid: self.trimmer.request(uid),
+            ),
+        )
+
+    def _crash_loop(self) -> CrashLoop:
+        configured = self.config.crashLoopBackOff.maxContainerRestartPeriod
+        gates = self._loaded.gates
+        maximum = configured if gates.enabled("KubeletCrashLoopBackOffMax") else None
+        initial, longest = crash_loop_limits(
+            None if maximum is None else maximum.seconds,
+            reduced=gates.enabled("ReduceDefaultCrashLoopBackOffDecay"),
+        )
+        return CrashLoop(initial, longest)
+
+    def _syncer(self) -> PodSyncer:
+        executor = Executor(
+            self.clock, self.journal, self.journal, self.starter, self.crash_loop, self.reasons, self._read
+        )
+        started = self.clock.now()
+        return PodSyncer(
+            self.clock,
+            self.journal,
+            self.journal,
+            executor,
+            SyncDoors(
+                starter=self.starter,
+                volumes=self.volumes,
+                cgroups=self.cgroups,
+                probes=self.probes,
+                statuses=self.statuses,
+                reasons=self.reasons,
+                read=self._read,
+                node_facts=lambda pod: self._node_facts(pod, started_at=started),
+                runtime_name=lambda: self.runtime_name,
+                network_error=self.health.network_error,
+                active_pods=lambda: self.manager.active_pods(),
+                wanted=lambda uid: self.store.get(uid) is not None,
+            ),
+        )
+
+    def _admission(self) -> AdmissionChain:
+        try:
+            sysctls = SysctlAllowList(
+                [*safe_sysctls(self.host.machine.kernel_version), *self.config.allowedUnsafeSysctls]
+            )
+        except ValueError as error:
+            raise StartError(f"allowedUnsafeSysctls: {error}") from error
+        gates = self._loaded.gates
+        return AdmissionChain(
+            [
+                sysctls,
+                Predicates(self._admission_facts),
+                PodFeatures(pod_level_resources=gates.enabled("PodLevelResources")),
+            ],
+            self.journal,
+            self._preempt,
+        )
+
+    def _build_housekeeping(self) -> None:
+        self.trimmer = Trimmer(
+            self.starter,
+            self.journal,
+            cached=self.observer.cached,
+            content_removable=self.content_removable,
+            keep=self._loaded.flags.maximumDeadContainersPerContainer,
+        )
+        self.housekeeping = Housekeeping(
+            self.clock,
+            self.journal,
+            self.store,
+            self.workers,
+            self.manager,
+            self.observer,
+            HousekeepingDoors(
+                statuses=self.statuses,
+                probes=self.probes,
+                cgroups=self.cgroups,
+                sources_ready=self.sources.all_sources_ready,
+                volumes_gone=lambda uid: not self.volumes.mounted(uid),
+                on_gone=self.volumes.reconsider,
+            ),
+        )
+        flags = self._loaded.flags
+        self.gc = ContainerGC(
+            self.runtime,
+            self.layout,
+            self.clock,
+            GCPolicy(
+                min_age=flags.minimumContainerTTLDuration.seconds,
+                per_container=flags.maximumDeadContainersPerContainer,
+                total=flags.maximumDeadContainers,
+            ),
+            self,
+            self.starter,
+        )
+
+    # --- the order of starts --------------------------------------------------
+
+    def _order(self) -> None:
+        """What is started before the runtime was seen, and what only after its first good status."""
+        early, late = self.stages, self.dependent
+        early.add(Stage("data directories", start=self._make_directories))
+        early.add(Stage("journal", start=self.journal.start, stop=self.journal.stop))
+        early.add(Stage("statuses", start=self.statuses.start, stop=self.statuses.stop))
+        early.add(Stage("volume manager", start=self.volumes.start, stop=self.volumes.stop))
+        early.add(Stage("runtime client", clean_up=self.runtime.close))
+        early.add(Stage("dependent modules", stop=self.dependent.stop))
+        early.add(Stage("probes", stop=self.probes.stop))
+        early.add(Stage("runtime health", start=self.health.start, stop=self.health.stop))
+        early.add(Stage("observer", start=self.observer.start, stop=self.observer.stop))
+        early.add(Stage("pod workers", stop=self.workers.stop))
+        early.add(Stage("trimmer", start=_called(self.trimmer.start), stop=self.trimmer.stop))
+        early.add(Stage("housekeeping", start=_called(self.housekeeping.start), stop=self.housekeeping.stop))
+        early.add(Stage("sync loop", start=self._start_loop, stop=self.manager.stop))
+        early.add(Stage("sources", start=self._start_sources, stop=self._tasks.close))
+        late.add(Stage("runtime version", start=self._learn_version))
+        late.add(Stage("container manager", start=self._start_cgroups))
+        late.add(Stage("container garbage collection", start=self._start_gc))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Start everything and work until *stop* is set; pods run on afterwards.
+
+        :raises StartError: something without which it cannot go on failed.
+        """
+        self._stop = stop
+        try:
+            await self.stages.start()
+            self.journal.record("Started", "the daemon is up", node=self.node.name)
+            self.journal.node_event("Normal", "Starting", "Starting kubelet.")
+            notify.send("READY=1", os.environ)
+            await stop.wait()
+        finally:
+            notify.send("STOPPING=1", os.environ)
+            await self.stages.stop()
+        if self._fatal:
+            raise StartError(self._fatal)
+
+    def _told_start(self, name: str, seconds: float) -> None:
+        self.journal.record("ModuleStarted", f"{name} started", seconds=round(seconds, 3))
+
+    async def _make_directories(self) -> None:
+        for directory, mode in (
+            (self.layout.root, 0o750),
+            (self.layout.pods, 0o750),
+            (self.layout.plugins, 0o750),
+            (self.layout.plugins_registry, 0o750),
+            (self.layout.pod_logs, 0o750),
+            (self.layout.container_log_links, 0o755),
+        ):
+            try:
+                await asyncio.to_thread(partial(directory.mkdir, mode=mode, parents=True, exist_ok=True))
+            except OSError as error:
+                raise StartError(f"{directory} cannot be made: {error}") from error
+        await asyncio.to_thread(ensure_shared_root, self.layout)
+        try:
+            await asyncio.to_thread(Path("/proc/self/oom_score_adj").write_text, str(self.config.oomScoreAdj))
+        except OSError as error:
+            log.warning("oomScoreAdj %d was not set: %s", self.config.oomScoreAdj, error)
+
+    async def _start_loop(self) -> None:
+        self.manager.start(self.sources)
+        seconds = notify.watchdog_seconds(os.environ, os.getpid())
+        if seconds is not None:
+            self._tasks.spawn("watchdog", notify.watchdog(seconds, self.loop_problem))
+
+    async def _start_sources(self) -> None:
+        path = self.config.staticPodPath
+        if not path:
+            return
+        source = FileSource(
+            Path(path),
+            self.node.name,
+            self.sources.channel("file"),
+            self.journal,
+            self.journal,
+            period=self.config.fileCheckFrequency.seconds,
+        )
+        self._tasks.forever("file source", source.run, pause=self.clock.sleep)
+
+    # --- what depends on the runtime ------------------------------------------
+
+    async def _runtime_good(self, status: RuntimeStatus) -> None:
+        """The first good status: start what waited for it, once."""
+        del status
+        try:
+            await self.dependent.start()
+        except StartError as error:
+            self.fail(str(error))
+            raise
+
+    def _runtime_recovered(self) -> None:
+        self.journal.record("RuntimeRecovered", "the container runtime answers again")
+        self.observer.request_relist()
+        self.workers.wake_all()
+
+    async def _learn_version(self) -> None:
+        version = await self.runtime.version()
+        self.runtime_name, self.runtime_version = version.runtime_name, version.runtime_version
+        self.journal.record(
+            "RuntimeVersion",
+            f"the runtime is {version.runtime_name} {version.runtime_version} (CRI {version.api})",
+        )
+        try:
+            driver = await self.runtime.runtime_config()
+        except CriError as error:
+            if not error.unimplemented:
+                raise
+            return
+        if driver == "systemd":
+            raise StartError(
+                "cgroupDriver: the container runtime uses the systemd driver, which is not supported yet; "
+                "set it to cgroupfs there"
+            )
+
+    async def _start_cgroups(self) -> None:
+        try:
+            await self.cgroups.ensure_tree()
+            await self.cgroups.enforce_reserved()
+        except OSError as error:
+            raise StartError(f"cgroupRoot: {error}") from error
+        self._tasks.spawn("node allocatable", self.cgroups.enforce_allocatable())
+        self._tasks.spawn("qos cgroups", self.cgroups.reassert(self.manager.active_pods))
+
+    async def _start_gc(self) -> None:
+        async def collect() -> None:
+            while True:
+                await self.clock.sleep(GC_PERIOD)
+                try:
+                    await self.gc.collect(sources_ready=self.sources.all_sources_ready())
+                except RuntimeError as error:
+                    self.journal.node_event("Warning", "ContainerGCFailed", str(error))
+                self.crash_loop.collect(self.clock.now_ns())
+
+        self._tasks.forever("container gc", collect, pause=self.clock.sleep)
+
+    def fail(self, reason: str) -> None:
+        """End the daemon: it cannot go on."""
+        self._fatal = self._fatal or reason
+        if self._stop is not None:
+            self._stop.set()
+
+    # --- health ---------------------------------------------------------------
+
+    def runtime_errors(self) -> Sequence[str]:
+        """Why pods cannot be worked on now."""
+        errors = self.health.runtime_errors()
+        pleg = self.observer.unhealthy()
+        if pleg:
+            errors.append(f"PLEG is not healthy: {pleg}")
+        return errors
+
+    def loop_problem(self) -> str:
+        """What the health check ``syncloop`` says; empty when all is well."""
+        silent = self.clock.monotonic() - self.manager.last_tick
+        limit = max(2 * self.config.syncFrequency.seconds, LOOP_SILENCE)
+        return f"sync Loop took longer than expected: {silent:.0f}s" if silent > limit else ""
+
+    # --- doors joined ---------------------------------------------------------
+
+    async def _read(self, uid: str, newer_than: float) -> ObservedPod:
+        return await self.observer.read(uid, newer_than=newer_than)
+
+    def _count_missed(self, kind: str) -> None:
+        self.metrics.counter(
+            "pykubelet_relist_missed_events_total", "Changes that only a relist found.", ["kind"]
+        ).labels(kind).inc()
+
+    def _status_changed(self, pod: Pod, old: PodStatus | None, status: PodStatus) -> None:
+        if old is None or old.phase != status.phase:
+            self.journal.record(
+                "PhaseChanged",
+                f"the pod's phase is {status.phase}",
+                pod=ref_of(pod),
+                cause=status.reason,
+                before=old.phase if old is not None else "",
+            )
+        self.probes.status_changed(pod, status)
+
+    def _verdict(self, kind: ProbeKind, uid: str, container: str, verdict: bool | None) -> None:
+        if kind == "liveness" and verdict is not False:
+            return
+        self.manager.sync(uid, f"the {kind} probe of {container} says {verdict}")
+
+    def _node_facts(self, pod: Pod, *, started_at: datetime) -> NodeFacts:
+        del pod
+        handler = self.node.runtime_handler("")
+        return NodeFacts(
+            host_ips=self.node.host_ips,
+            prefer_ipv6=self.node.ipv6_first,
+            recursive_read_only=handler is not None and handler.recursive_read_only_mounts,
+            kubelet_started=started_at,
+        )
+
+    def _admission_facts(self) -> AdmissionFacts:
+        return AdmissionFacts(
+            name=self.node.name,
+            labels=self.node.labels,
+            taints=tuple(Taint(t.key, t.value, t.effect) for t in self.config.registerWithTaints),
+            allocatable=self.node.allocatable,
+            supplemental_groups_policy=self.node.supplemental_groups_policy,
+        )
+
+    def _preempt(self, pod: Pod, victims: Victims) -> None:
+        for victim in victims.pods:
+            self.journal.pod_event(
+                ref_of(victim), "Warning", "Preempting", "Preempted in order to admit critical pod"
+            )
+            self._tasks.spawn(f"preempt-{victim.metadata.uid}", self._preempt_one(pod, victim))
+
+    async def _preempt_one(self, pod: Pod, victim: Pod) -> None:
+        def change(status: PodStatus) -> PodStatus:
+            return preempted(status, victim.metadata.generation, self.clock.now())
+
+        reason = f"it gives way to the critical pod {pod.metadata.namespace}/{pod.metadata.name}"
+        # A victim that does not end in time is told by its event; the critical pod waits for its resources.
+        with contextlib.suppress(TimeoutError):
+            await self.manager.kill(victim.metadata.uid, reason, change, None, evict=True)
+
+    # --- what may be removed --------------------------------------------------
+
+    def content_removable(self, uid: str) -> bool:
+        """Whether everything of the pod may go: deleted and ended, evicted, or known to nobody."""
+        state = self.workers.state(uid)
+        if state is not None:
+            return state.content_removable
+        return self.store.get(uid) is None and self.housekeeping.passed
+
+    def runtime_removable(self, uid: str) -> bool:
+        """Whether the pod's containers may go: it has ended."""
+        state = self.workers.state(uid)
+        if state is not None:
+            return not state.containers_may_run
+        return self.store.get(uid) is None and self.housekeeping.passed
+
+    def _ending(self, uid: str) -> bool:
+        state = self.workers.state(uid)
+        return state is not None and state.terminating
+
+    def _volumes_removable(self, uid: str) -> bool:
+        state = self.workers.state(uid)
+        if state is not None:
+            return not state.containers_may_run
+        if self.store.get(uid) is not None:
+            return self.manager.rejected(uid)
+        observed = self.observer.cached(uid)
+        return self.housekeeping.passed and (observed is None or not something_runs(observed))
+
+
+def _called(start: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    """A start that needs no waiting, as a stage wants it."""
+
+    async def begin() -> None:
+        start()
+
+    return begin

@@ -1,0 +1,149 @@
+"""What is mounted where: ``/proc/self/mountinfo``, parsed, and questions to it.
+
+Parsing is pure. Paths are compared as text: give absolute paths without links.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Propagation = Literal["shared", "slave", "shared+slave", "unbindable", "private"]
+
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+_SELF = Path("/proc/self/mountinfo")
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of mountinfo (proc(5))."""
+
+    mount_id: int
+    parent_id: int
+    device: str
+    root: str
+    mount_point: str
+    options: tuple[str, ...]
+    optional: tuple[str, ...]
+    fs_type: str
+    source: str
+    super_options: tuple[str, ...]
+
+    @property
+    def propagation(self) -> Propagation:
+        """How mount events travel to and from this mount."""
+        shared = any(field.startswith("shared:") for field in self.optional)
+        slave = any(field.startswith("master:") for field in self.optional)
+        if shared:
+            return "shared+slave" if slave else "shared"
+        if slave:
+            return "slave"
+        return "unbindable" if "unbindable" in self.optional else "private"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether what is mounted below is seen by peers."""
+        return self.propagation in ("shared", "shared+slave")
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this mount (not only its file system) is read-only."""
+        return "ro" in self.options
+
+
+def unescape(field: bytes) -> str:
+    r"""A field with its octal escapes (``\040``) undone; undecodable bytes as surrogates."""
+    return os.fsdecode(_ESCAPE.sub(lambda match: bytes((int(match[1], 8) & 0xFF,)), field))
+
+
+def _options(field: bytes) -> tuple[str, ...]:
+    return tuple(unescape(option) for option in field.split(b",") if option)
+
+
+def parse_line(line: bytes) -> Mount:
+    """One line of mountinfo.
+
+    :raises ValueError: it has not the form that proc(5) gives.
+    """
+    # Only spaces separate: other white space may stand in names, and the last two fields may be empty.
+    before, separator, after = line.partition(b" - ")
+    left, right = before.split(b" "), after.split(b" ")
+    if not separator or len(left) < 6 or len(right) < 3:
+        raise ValueError(f"not a line of mountinfo: {line!r}")
+    return Mount(
+        mount_id=int(left[0]),
+        parent_id=int(left[1]),
+        device=left[2].decode("ascii", "replace"),
+        root=unescape(left[3]),
+        mount_point=unescape(left[4]),
+        options=_options(left[5]),
+        optional=tuple(os.fsdecode(field) for field in left[6:] if field),
+        fs_type=unescape(right[0]),
+        source=unescape(right[1]),
+        super_options=_options(b" ".join(right[2:])),
+    )
+
+
+def parse(table: bytes) -> tuple[Mount, ...]:
+    """A whole table, in the kernel's order.
+
+    :raises ValueError: a line has not the right form.
+    """
+    return tuple(parse_line(line) for line in table.split(b"\n") if line)
+
+
+def read(path: Path = _SELF) -> tuple[Mount, ...]:
+    """The table of this process now; blocking.
+
+    :raises OSError: no ``/proc``.
+    """
+    return parse(path.read_bytes())
+
+
+def is_mount_point(table: Iterable[Mount], path: str) -> bool:
+    """Whether something is mounted exactly on *path*."""
+    return any(mount.mount_point == path for mount in table)
+
+
+def is_below(path: str, top: str) -> bool:
+    """Whether *path* is *top* or lies below it, as text."""
+    stem = top.rstrip("/")
+    return path == stem or path.startswith(f"{stem}/")
+
+
+def _depths(table: Iterable[Mount]) -> dict[int, int]:
+    """How many mounts each one stands on; a mount comes to lie on one with a later number when moved."""
+    parents = {mount.mount_id: mount.parent_id for mount in table}
+    depths: dict[int, int] = {}
+    for start in parents:
+        chain: list[int] = []
+        at = start
+        while at in parents and at not in depths and len(chain) <= len(parents):
+            chain.append(at)
+            # The root of all mounts may name itself.
+            if parents[at] == at:
+                break
+            at = parents[at]
+        depth = depths.get(at, 0)
+        for mount_id in reversed(chain):
+            depth += 1
+            depths[mount_id] = depth
+    return depths
+
+
+def mounts_below(table: Sequence[Mount], top: str) -> tuple[Mount, ...]:
+    """The mounts on *top* and below it, in an order in which they can be unmounted."""
+    below = [mount for mount in table if is_below(mount.mount_point, top)]
+    if len(below) < 2:
+        return tuple(below)
+    depths = _depths(table)
+    return tuple(sorted(below, key=lambda mount: depths[mount.mount_id], reverse=True))
+
+
+def mount_of(table: Sequence[Mount], path: str) -> Mount | None:
+    """The mount that *path* lies on; None when the table does not hold it."""
+    covering = [mount for mount in table if is_below(path, mount.mount_point)]
+    depths = _depths(table)
+    return max(covering, key=lambda mount: (len(mount.mount_point), depths[mount.mount_id]), default=None)

@@ -1,0 +1,149 @@
+"""Mounting and unmounting, as the kubelet needs it. All calls block: run them off the loop.
+
+Everything goes straight to the kernel: no ``mount(8)`` that would look at a path a second
+time (CVE-2021-25741), and no link is followed at an unmount.
+"""
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from . import mountinfo, syscalls
+
+
+def bind(source: str, target: str, *, recursive: bool = False) -> None:
+    """Show *source* at *target* too.
+
+    :raises OSError: refused.
+    """
+    syscalls.mount(source, target, "", syscalls.MS_BIND | (syscalls.MS_REC if recursive else 0))
+
+
+def bind_descriptor(descriptor: int, target: str) -> None:
+    """Show what an (``O_PATH``) *descriptor* stands for at *target*, whatever its path became.
+
+    :raises OSError: refused.
+    """
+    bind(f"/proc/self/fd/{descriptor}", target)
+
+
+def mount_tmpfs(target: str, *, size: int = 0, noswap: bool = True) -> bool:
+    """Mount a tmpfs of at most *size* bytes (0: the kernel's default); True if it never swaps.
+
+    :raises OSError: refused.
+    """
+    options = [f"size={size}"] if size > 0 else []
+    if noswap:
+        # Known since Linux 6.4, and refused in a user namespace.
+        try:
+            syscalls.mount("tmpfs", target, "tmpfs", 0, ",".join([*options, "noswap"]))
+            return True
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EPERM):
+                raise
+    syscalls.mount("tmpfs", target, "tmpfs", 0, ",".join(options))
+    return False
+
+
+def make_shared(target: str, *, recursive: bool = True) -> None:
+    """Let mounts below *target* be seen by its peers.
+
+    :raises OSError: not a mount point, or refused.
+    """
+    syscalls.mount("", target, "", syscalls.MS_SHARED | (syscalls.MS_REC if recursive else 0))
+
+
+def make_private(target: str, *, recursive: bool = True) -> None:
+    """Keep mounts below *target* to this name space.
+
+    :raises OSError: not a mount point, or refused.
+    """
+    syscalls.mount("", target, "", syscalls.MS_PRIVATE | (syscalls.MS_REC if recursive else 0))
+
+
+def set_read_only(target: str, *, recursive: bool = False) -> None:
+    """Make the mount on *target* (and those below it) read-only.
+
+    :raises OSError: not a mount point, refused, or (recursive) a kernel before 5.12.
+    """
+    flags = syscalls.AT_RECURSIVE if recursive else 0
+    try:
+        syscalls.mount_setattr(syscalls.AT_FDCWD, target, flags, set_=syscalls.MOUNT_ATTR_RDONLY)
+    except OSError as error:
+        if error.errno != errno.ENOSYS or recursive:
+            raise
+        syscalls.mount("", target, "", syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY)
+
+
+def unmount(target: str) -> bool:
+    """Unmount what is on *target*; False when nothing was.
+
+    :raises OSError: it is in use (``EBUSY``), or otherwise refused.
+    """
+    try:
+        syscalls.umount2(target, syscalls.UMOUNT_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+    return True
+
+
+def unmount_below(top: str) -> int:
+    """Unmount what is on *top* and below, innermost first; how many there were.
+
+    :raises OSError: one of them is in use, or otherwise refused; those above it stay.
+    """
+    return sum(unmount(mount.mount_point) for mount in mountinfo.mounts_below(mountinfo.read(), top))
+
+
+def clone_tree(source: str) -> int:
+    """A detached copy of the tree at *source* as a descriptor; closing it dissolves it.
+
+    :raises OSError: refused, or a kernel before 5.2.
+    """
+    flags = syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE
+    return syscalls.open_tree(syscalls.AT_FDCWD, source, flags)
+
+
+def attach_tree(tree: int, target: str) -> None:
+    """Attach a detached copy at *target*.
+
+    :raises OSError: refused.
+    """
+    syscalls.move_mount(tree, "", syscalls.AT_FDCWD, target, syscalls.MOVE_MOUNT_F_EMPTY_PATH)
+
+
+def is_memory(path: str) -> bool:
+    """Whether *path* is on a tmpfs.
+
+    :raises OSError: it cannot be looked at.
+    """
+    return syscalls.filesystem_type(path) == syscalls.TMPFS_MAGIC
+
+
+def ensure_shared(directory: Path) -> bool:
+    """Make sure that mounts below *directory* reach containers; True if something was done.
+
+    Where the mount that holds it is not shared, it becomes a shared mount of its own.
+
+    :raises OSError: refused.
+    """
+    path = os.path.realpath(directory)
+    holder = mountinfo.mount_of(mountinfo.read(), path)
+    if holder is not None and holder.is_shared:
+        return False
+    made = holder is None or holder.mount_point != path
+    if made:
+        bind(path, path, recursive=True)
+    try:
+        make_shared(path)
+    except OSError:
+        if made:
+            with contextlib.suppress(OSError):
+                unmount(path)
+        raise
+    return True

@@ -1,0 +1,22 @@
+"""Who judges whether a pod may run on this node: a chain of pure handlers."""
+
+from .chain import AdmissionChain, Judge
+from .features import PodFeatures
+from .node import NodeFacts, Taint
+from .predicates import Predicates
+from .preemption import Victims, choose_victims, preempted
+from .sysctls import SysctlAllowList, safe_sysctls
+
+__all__ = [
+    "AdmissionChain",
+    "Judge",
+    "NodeFacts",
+    "PodFeatures",
+    "Predicates",
+    "SysctlAllowList",
+    "Taint",
+    "Victims",
+    "choose_victims",
+    "preempted",
+    "safe_sysctls",
+]

@@ -1,0 +1,73 @@
+"""Asks the handlers one after the other and tells the outcome."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pykubelet.api.admission import Rejection
+from pykubelet.api.core import Pod
+from pykubelet.base.journal import Journal, PodRef
+
+from .preemption import Victims
+
+
+class Judge(Protocol):
+    """A handler; every :class:`pykubelet.pods.doors.AdmitHandler` is one."""
+
+    def admit(self, pod: Pod, others: Sequence[Pod]) -> Rejection | Victims | None:
+        """None admits *pod* beside the active *others*; so do victims, once they have been ended."""
+        ...
+
+
+class AdmissionChain:
+    """The handlers in upstream's order; itself an :class:`pykubelet.pods.doors.AdmitHandler`."""
+
+    def __init__(
+        self, judges: Sequence[Judge], journal: Journal, preempt: Callable[[Pod, Victims], None]
+    ) -> None:
+        """*preempt* is called after all handlers agreed, with the admitted pod and who has to end for it.
+
+        It must not block: it has the victims killed through ``PodKiller``.
+        """
+        self._judges = tuple(judges)
+        self._journal = journal
+        self._preempt = preempt
+
+    def admit(self, pod: Pod, others: Sequence[Pod]) -> Rejection | None:
+        """Ask all; the first rejection ends it and is recorded."""
+        victims: list[Victims] = []
+        for judge in self._judges:
+            verdict = judge.admit(pod, others)
+            if isinstance(verdict, Rejection):
+                self._tell_rejection(pod, judge, verdict)
+                return verdict
+            if verdict is not None:
+                victims.append(verdict)
+        for each in victims:
+            self._tell_preemption(pod, each)
+            self._preempt(pod, each)
+        self._journal.record(
+            "PodAdmitted", "the pod may run here", pod=_ref(pod), others=len(others), judges=len(self._judges)
+        )
+        return None
+
+    def _tell_rejection(self, pod: Pod, judge: Judge, rejection: Rejection) -> None:
+        self._journal.record(
+            "PodRejected",
+            f"the pod may not run here: {rejection.message}",
+            pod=_ref(pod),
+            cause=rejection.reason,
+            judge=type(judge).__name__,
+        )
+
+    def _tell_preemption(self, pod: Pod, victims: Victims) -> None:
+        for victim in victims.pods:
+            self._journal.record(
+                "PodPreempted",
+                f"the pod gives way to the critical pod {pod.metadata.namespace}/{pod.metadata.name}",
+                pod=_ref(victim),
+                cause=", ".join(f"{short.resource} lacks {short.lacking}" for short in victims.shortages),
+            )
+
+
+def _ref(pod: Pod) -> PodRef:
+    return PodRef(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)

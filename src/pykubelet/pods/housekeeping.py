@@ -1,0 +1,178 @@
+"""Cleaning up what no pod owns any more, and starting what was lost sight of.
+
+It runs soon after something asked for it, and every half minute as a safety net.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pykubelet.base.clock import Clock
+from pykubelet.base.journal import Journal, PodRef
+from pykubelet.base.tasks import TaskOwner
+from pykubelet.cri.types import ContainerState
+from pykubelet.observe.observer import Observer
+from pykubelet.observe.types import ObservedPod
+
+from .doors import PodCgroups, Probes, StatusSink
+from .lifecycle import KillRequest, WorkerUpdate, final_phase
+from .manager import PodManager, ref_of
+from .store import PodStore
+from .worker import PodWorkers
+
+log = logging.getLogger(__name__)
+
+#: Seconds between passes: after a request, and at the longest.
+SOON, PERIOD = 0.2, 30.0
+#: Seconds that an orphan gets to end.
+ORPHAN_GRACE = 1
+
+
+def something_runs(observed: ObservedPod) -> bool:
+    """Whether a container or sandbox of the pod is running."""
+    return observed.ready_sandbox is not None or any(
+        c.state is ContainerState.RUNNING for c in observed.containers
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HousekeepingDoors:
+    """What housekeeping needs from others."""
+
+    statuses: StatusSink
+    probes: Probes
+    cgroups: PodCgroups
+    sources_ready: Callable[[], bool]
+    #: Whether the pod's volumes are all gone (its cgroup may go too).
+    volumes_gone: Callable[[str], bool]
+    #: Nobody knows that pod any more: its directories may be looked at.
+    on_gone: Callable[[str], None]
+
+
+class Housekeeping:
+    """One pass after the other, never two at once."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        journal: Journal,
+        store: PodStore,
+        workers: PodWorkers,
+        manager: PodManager,
+        observer: Observer,
+        doors: HousekeepingDoors,
+    ) -> None:
+        self._clock = clock
+        self._journal = journal
+        self._store = store
+        self._workers = workers
+        self._manager = manager
+        self._observer = observer
+        self._doors = doors
+        self._tasks = TaskOwner("housekeeping")
+        self._wanted = asyncio.Event()
+        #: Whether one whole pass was made; before, unknown pods are not taken for orphans by others.
+        self.passed = False
+
+    def start(self) -> None:
+        """Begin to tidy."""
+        self._tasks.forever("loop", self._loop, pause=self._clock.sleep)
+
+    async def stop(self) -> None:
+        """End after the pass at hand is cut."""
+        await self._tasks.close()
+
+    def request(self) -> None:
+        """Tidy soon."""
+        self._wanted.set()
+
+    async def _loop(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(PERIOD):
+                    await self._wanted.wait()
+            except TimeoutError:
+                pass
+            await self._clock.sleep(SOON)
+            self._wanted.clear()
+            if not self._doors.sources_ready() or not self._observer.relisted:
+                # Before every source was seen nobody can say what an orphan is.
+                await self._clock.sleep(1)
+                self._wanted.set()
+                continue
+            await self.tidy()
+            self.passed = True
+
+    async def tidy(self) -> None:
+        """One pass."""
+        in_cgroups = await self._doors.cgroups.list_pods()
+        self._end_unwanted()
+        self._kill_orphans()
+        self._doors.probes.keep_only(
+            {uid for uid, state in self._workers.states().items() if state.containers_may_run}
+        )
+        self._start_missing()
+        await self._clean_cgroups(in_cgroups)
+        for uid in self._observer.cached_uids():
+            if self._store.get(uid) is None and self._workers.state(uid) is None:
+                self._observer.forget(uid)
+                self._doors.on_gone(uid)
+
+    def _end_unwanted(self) -> None:
+        """End the workers of pods that no source has; purge those that have finished."""
+        for uid, state in self._workers.states().items():
+            wanted = self._store.get(uid) is not None
+            if wanted and not state.restart_requested:
+                continue
+            if self._workers.forget(uid):
+                if not wanted:
+                    self._doors.statuses.remove(uid)
+                continue
+            if not wanted and not state.terminating:
+                self._workers.end(uid, "no source has it any more")
+
+    def _kill_orphans(self) -> None:
+        """End what runs in the runtime without anybody knowing it."""
+        for uid in self._observer.uids():
+            observed = self._observer.cached(uid)
+            if observed is None or self._workers.state(uid) is not None or self._store.get(uid) is not None:
+                continue
+            if something_runs(observed):
+                ref = PodRef(observed.namespace, observed.name, uid)
+                self._journal.record(
+                    "OrphanKilled", "the runtime runs it, but no source knows it", pod=ref, grace=ORPHAN_GRACE
+                )
+                self._workers.update(
+                    WorkerUpdate("kill", orphan=observed, kill=KillRequest(grace=ORPHAN_GRACE))
+                )
+
+    def _start_missing(self) -> None:
+        """Make workers for desired pods that have none (a UID that was used again), end deleted ones."""
+        for pod in self._store.pods():
+            uid = pod.metadata.uid
+            if self._workers.state(uid) is not None:
+                continue
+            mirror = self._store.mirror_of(pod)
+            if not final_phase(pod) and not self._manager.rejected(uid):
+                self._journal.record("PodRestarted", "it is wanted, but had no worker", pod=ref_of(pod))
+                self._workers.update(WorkerUpdate("create", pod, mirror, cause="it had no worker"))
+            elif pod.metadata.deletionTimestamp is not None and final_phase(pod):
+                self._workers.update(WorkerUpdate("kill", pod, mirror, cause="it was deleted after its end"))
+
+    async def _clean_cgroups(self, in_cgroups: set[str]) -> None:
+        for uid in sorted(in_cgroups):
+            state = self._workers.state(uid)
+            if state is not None and state.containers_may_run:
+                continue
+            observed = self._observer.cached(uid)
+            if observed is not None and something_runs(observed):
+                continue
+            if not self._doors.volumes_gone(uid):
+                continue
+            if state is None and self._store.get(uid) is not None and not self._manager.rejected(uid):
+                continue
+            try:
+                await self._doors.cgroups.destroy(uid)
+            except OSError as error:
+                log.warning("the cgroup of pod %s cannot be removed: %s", uid, error)

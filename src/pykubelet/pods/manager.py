@@ -1,0 +1,302 @@
+"""The corridor: takes what the sources want and what the runtime shows, and moves the workers.
+
+Nothing here waits for a pod. Updates are taken one after the other, each handed to the
+worker of its pod.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from pykubelet.api.core import Pod, PodStatus
+from pykubelet.api.podinfo import is_mirror
+from pykubelet.base.clock import Clock
+from pykubelet.base.journal import Events, Journal, PodRef
+from pykubelet.base.tasks import TaskOwner
+from pykubelet.observe.changes import ChangeKind, PodChange
+
+from .admission import AdmissionChain
+from .doors import StatusChange, StatusSink
+from .lifecycle import KillRequest, WorkerUpdate, final_phase
+from .sources import Op, PodConfig, PodUpdate
+from .store import PodStore
+from .worker import PodWorkers
+
+log = logging.getLogger(__name__)
+
+#: Seconds that the loop rests while the runtime cannot be worked with: first, and at most.
+UNHEALTHY_WAIT = (0.1, 5.0)
+#: Seconds after which a kill that was asked for is given up on: at least, and in graces.
+KILL_WAIT_MIN, KILL_WAIT_GRACES = 10.0, 1.5
+
+
+def ref_of(pod: Pod) -> PodRef:
+    """What names *pod* in the journal and in events."""
+    return PodRef(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerDoors:
+    """What the manager needs from others."""
+
+    statuses: StatusSink
+    admission: AdmissionChain
+    sources_ready: Callable[[], bool]
+    #: Why the runtime cannot be worked with now; empty when it can.
+    runtime_errors: Callable[[], Sequence[str]]
+    #: The set of desired pods changed (volumes follow it).
+    on_desired: Callable[[Pod], None]
+    #: Something happened that housekeeping should look at.
+    on_untidy: Callable[[], None]
+    #: A container of that pod died: trim its dead instances.
+    on_died: Callable[[str], None]
+
+
+class PodManager:
+    """Hands updates, changes and probe results to the workers; admits new pods; kills on request."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        journal: Journal,
+        events: Events,
+        store: PodStore,
+        workers: PodWorkers,
+        doors: ManagerDoors,
+    ) -> None:
+        self._clock = clock
+        self._journal = journal
+        self._events = events
+        self._store = store
+        self._workers = workers
+        self._doors = doors
+        self._tasks = TaskOwner("pods")
+        self._last_tick = clock.monotonic()
+
+    def start(self, config: PodConfig) -> None:
+        """Begin to take the changes of *config*."""
+        self._tasks.forever("loop", lambda: self._loop(config), pause=self._clock.sleep)
+
+    async def stop(self) -> None:
+        """Take no more updates."""
+        await self._tasks.close()
+
+    @property
+    def last_tick(self) -> float:
+        """Monotonic seconds at which the loop was last seen alive (the ``syncloop`` health check)."""
+        return self._last_tick
+
+    # --- the loop -------------------------------------------------------------
+
+    async def _loop(self, config: PodConfig) -> None:
+        wait = UNHEALTHY_WAIT[0]
+        while True:
+            self._last_tick = self._clock.monotonic()
+            errors = self._doors.runtime_errors()
+            if errors:
+                log.info("skipping pod synchronization: %s", ", ".join(errors))
+                await self._clock.sleep(wait)
+                wait = min(wait * 2, UNHEALTHY_WAIT[1])
+                continue
+            wait = UNHEALTHY_WAIT[0]
+            try:
+                async with asyncio.timeout(10):
+                    update = await config.next_update()
+            except TimeoutError:
+                continue
+            self._take(update)
+            config.processed(update)
+
+    def _take(self, update: PodUpdate) -> None:
+        handler = {
+            Op.ADD: self._add,
+            Op.UPDATE: self._change,
+            Op.DELETE: self._change,
+            Op.REMOVE: self._remove,
+            Op.RECONCILE: self._reconcile,
+        }[update.op]
+        for pod in sorted(update.pods, key=_created):
+            try:
+                handler(pod, update.source)
+            except Exception:
+                # One pod that cannot be handled must not stop the others.
+                log.exception("handling %s of pod %s failed", update.op.name, ref_of(pod))
+        self._doors.on_untidy()
+
+    def _add(self, pod: Pod, source: str) -> None:
+        self._store.set(pod)
+        if is_mirror(pod):
+            self._mirror_changed(pod)
+            return
+        self._doors.on_desired(pod)
+        self._journal.record("PodAdded", f"source {source} wants the pod", pod=ref_of(pod), source=source)
+        self._forget_refusal(pod)
+        state = self._workers.state(pod.metadata.uid)
+        ending = state is not None and state.terminating
+        if not ending and not final_phase(pod) and not self._admit(pod):
+            return
+        self._workers.update(
+            WorkerUpdate("create", pod, self._store.mirror_of(pod), cause=f"added by source {source}")
+        )
+
+    def _change(self, pod: Pod, source: str) -> None:
+        self._store.set(pod)
+        if is_mirror(pod):
+            self._mirror_changed(pod)
+            return
+        self._doors.on_desired(pod)
+        deleted = pod.metadata.deletionTimestamp is not None
+        text = "deleted" if deleted else "changed"
+        self._journal.record("PodChanged", f"source {source} {text} the pod", pod=ref_of(pod), source=source)
+        self._workers.update(
+            WorkerUpdate("update", pod, self._store.mirror_of(pod), cause=f"{text} by source {source}")
+        )
+
+    def _remove(self, pod: Pod, source: str) -> None:
+        self._store.remove(pod)
+        if is_mirror(pod):
+            self._mirror_changed(pod)
+            return
+        self._doors.on_desired(pod)
+        self._journal.record(
+            "PodRemoved", f"source {source} no longer has it", pod=ref_of(pod), source=source
+        )
+        if not self._doors.sources_ready():
+            # Another source may still bring it; housekeeping ends it when all were seen.
+            return
+        if self._workers.state(pod.metadata.uid) is not None:
+            self._workers.update(
+                WorkerUpdate("kill", pod, self._store.mirror_of(pod), cause=f"removed from source {source}")
+            )
+
+    def _reconcile(self, pod: Pod, source: str) -> None:
+        self._store.set(pod)
+        if is_mirror(pod):
+            return
+        if pod.spec.readinessGates:
+            self.sync(pod.metadata.uid, "the status of its readiness gates changed")
+        if pod.status.phase == "Failed" and pod.status.reason == "Evicted":
+            self._doors.on_died(pod.metadata.uid)
+
+    def _mirror_changed(self, mirror: Pod) -> None:
+        static = self._store.static_of(mirror)
+        if static is not None and self._workers.state(static.metadata.uid) is not None:
+            self._workers.update(
+                WorkerUpdate("update", static, self._store.mirror_of(static), cause="its mirror pod changed")
+            )
+
+    # --- admission ------------------------------------------------------------
+
+    def active_pods(self) -> list[Pod]:
+        """Admitted pods that have not ended: those whose resources are in use."""
+        return [pod for pod in self._store.pods() if self._active(pod)]
+
+    def _active(self, pod: Pod) -> bool:
+        state = self._workers.state(pod.metadata.uid)
+        if state is not None:
+            return state.containers_may_run
+        return not final_phase(pod) and not self.rejected(pod.metadata.uid)
+
+    def rejected(self, uid: str) -> bool:
+        """Whether the pod was refused, or ended for good, and so is not to be started."""
+        status = self._doors.statuses.get(uid)
+        return status is not None and status.phase in {"Failed", "Succeeded"}
+
+    def _forget_refusal(self, pod: Pod) -> None:
+        """A pod that was refused before it ever ran is judged anew when its source brings it again."""
+        uid = pod.metadata.uid
+        status = self._doors.statuses.get(uid)
+        ran = status is not None and any(s.containerID for s in status.containerStatuses)
+        if self.rejected(uid) and not ran and self._workers.state(uid) is None:
+            self._doors.statuses.remove(uid)
+
+    def _admit(self, pod: Pod) -> bool:
+        others = [other for other in self.active_pods() if other.metadata.uid != pod.metadata.uid]
+        rejection = self._doors.admission.admit(pod, others)
+        if rejection is None:
+            return True
+        self._events.pod_event(ref_of(pod), "Warning", rejection.reason, rejection.message)
+        status = msgspec.structs.replace(
+            self._doors.statuses.get(pod.metadata.uid) or pod.status,
+            phase="Failed",
+            reason=rejection.reason,
+            message=f"Pod was rejected: {rejection.message}",
+        )
+        self._doors.statuses.set(pod, status)
+        return False
+
+    # --- what happens to pods -------------------------------------------------
+
+    def sync(self, uid: str, cause: str) -> None:
+        """Let the pod's worker look now."""
+        pod = self._store.get(uid)
+        if pod is not None and self._workers.state(uid) is not None:
+            self._workers.update(WorkerUpdate("sync", pod, self._store.mirror_of(pod), cause=cause))
+
+    def on_change(self, change: PodChange) -> None:
+        """The observed pod changed."""
+        if change.kind is ChangeKind.DIED:
+            self._doors.on_died(change.uid)
+        if change.kind in {ChangeKind.REMOVED, ChangeKind.CHANGED}:
+            if self._workers.state(change.uid) is None:
+                self._doors.on_untidy()
+            return
+        if self._workers.state(change.uid) is None:
+            self._doors.on_untidy()
+            return
+        name = change.name or "the sandbox"
+        self.sync(change.uid, f"{name} ({change.id[:12]}): {change.kind.value}, seen by {change.source}")
+
+    def worker_finished(self, uid: str) -> None:
+        """A worker ended: the pod is forgotten, or begins anew if it was created again meanwhile."""
+        state = self._workers.state(uid)
+        again = state is not None and state.restart_requested
+        pod = self._store.get(uid)
+        if pod is None or again:
+            self._workers.forget(uid)
+        if pod is None:
+            self._doors.statuses.remove(uid)
+        elif again:
+            self._doors.statuses.remove(uid)
+            self._add(pod, pod.metadata.annotations.get("kubernetes.io/config.source", "api"))
+        self._doors.on_untidy()
+
+    async def kill(
+        self, uid: str, reason: str, change: StatusChange, grace: int | None, *, evict: bool = False
+    ) -> None:
+        """See ``PodKiller``."""
+        pod = self._store.get(uid)
+        if pod is None:
+            return
+        spec = pod.spec.terminationGracePeriodSeconds or 0
+        wait = max(KILL_WAIT_MIN, (spec if grace is None else grace) * KILL_WAIT_GRACES)
+        self._workers.update(
+            WorkerUpdate(
+                "kill", pod, self._store.mirror_of(pod),
+                kill=KillRequest(evict=evict, change=change, grace=grace, reason=reason), cause=reason,
+            )
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(wait):
+                await self._workers.ending(uid).wait()
+        except TimeoutError:
+            self._events.pod_event(
+                ref_of(pod),
+                "Warning",
+                "ExceededGracePeriod",
+                "Container runtime did not kill the pod within specified grace period.",
+            )
+            raise
+
+    def statuses(self) -> Iterable[tuple[Pod, PodStatus]]:
+        """Every desired pod with its last status."""
+        for pod in self._store.pods():
+            yield pod, self._doors.statuses.get(pod.metadata.uid) or pod.status
+
+
+def _created(pod: Pod) -> datetime:
+    return pod.metadata.creationTimestamp or datetime.min.replace(tzinfo=UTC)

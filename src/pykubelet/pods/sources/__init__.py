@@ -1,0 +1,16 @@
+"""Where pods come from: manifests on disk, and the mux that merges all sources."""
+
+from .file import FileSource
+from .mux import Op, PodConfig, PodUpdate
+from .static import ManifestError, Origin, StaticPod, read_manifests
+
+__all__ = [
+    "FileSource",
+    "ManifestError",
+    "Op",
+    "Origin",
+    "PodConfig",
+    "PodUpdate",
+    "StaticPod",
+    "read_manifests",
+]

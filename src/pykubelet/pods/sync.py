@@ -1,0 +1,272 @@
+"""The work of a pod's worker in each phase: bring it closer to its spec, stop it, clean up after it."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pykubelet.api.core import Pod, PodStatus
+from pykubelet.base.clock import Clock
+from pykubelet.base.errors import VolumeError
+from pykubelet.base.journal import Events, Journal, PodRef
+from pykubelet.cri.types import ContainerState
+from pykubelet.observe.types import ObservedPod
+
+from .doors import ContainerStarter, PodCgroups, PodVolumes, Probes, StatusSink
+from .execute import Executor, Outcome, Read
+from .holder import GraceHolder
+from .lifecycle import WorkerState, WorkerUpdate
+from .plan import plan_pod
+from .reasons import ReasonCache
+from .restart import restart_all_runs
+from .status import (
+    DEADLINE_MESSAGE,
+    DEADLINE_REASON,
+    FINAL_PHASES,
+    NodeFacts,
+    generate_status,
+    illegal_transition,
+    past_deadline,
+    unready_with_probe,
+)
+from .termination import kill_pod
+from .worker import SyncOutcome, TerminationError
+
+log = logging.getLogger(__name__)
+
+#: Seconds of waiting for volumes after which the pod is looked at again before it is planned.
+STALE_AFTER = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class SyncDoors:
+    """What the work needs from others."""
+
+    starter: ContainerStarter
+    volumes: PodVolumes
+    cgroups: PodCgroups
+    probes: Probes
+    statuses: StatusSink
+    reasons: ReasonCache
+    read: Read
+    node_facts: Callable[[Pod], NodeFacts]
+    #: Prefix of container IDs, as the runtime names itself.
+    runtime_name: Callable[[], str]
+    #: Why the network cannot be used; empty when it can.
+    network_error: Callable[[], str]
+    active_pods: Callable[[], Sequence[Pod]]
+    #: Whether a source still has the pod.
+    wanted: Callable[[str], bool]
+
+
+def _ref(pod: Pod) -> PodRef:
+    return PodRef(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
+
+
+def _runs(observed: ObservedPod) -> bool:
+    return any(c.state is ContainerState.RUNNING for c in observed.containers)
+
+
+class PodSyncer:
+    """Implements ``worker.PodSync``."""
+
+    def __init__(
+        self, clock: Clock, journal: Journal, events: Events, executor: Executor, doors: SyncDoors
+    ) -> None:
+        self._clock = clock
+        self._journal = journal
+        self._events = events
+        self._executor = executor
+        self._doors = doors
+
+    # --- syncing --------------------------------------------------------------
+
+    async def sync(self, update: WorkerUpdate, observed: ObservedPod) -> SyncOutcome:
+        """See ``PodSync``."""
+        pod = update.pod
+        if pod is None:
+            return SyncOutcome(terminal=True, cause="there is no pod object")
+        ref = _ref(pod)
+        status = self._report(pod, observed)
+        if status.phase in FINAL_PHASES:
+            return SyncOutcome(terminal=True, cause=f"its phase is {status.phase} {status.reason}".rstrip())
+        problem = self._doors.network_error()
+        if problem and not pod.spec.hostNetwork:
+            self._events.pod_event(ref, "Warning", "NetworkNotReady", f"network is not ready: {problem}")
+            return SyncOutcome(error=f"network is not ready: {problem}", network=True)
+        began = self._clock.monotonic()
+        error = await self._ensure_cgroup(pod, observed) or await self._ensure_directories(pod)
+        error = error or await self._ensure_volumes(pod)
+        if error:
+            return SyncOutcome(error=error)
+        if self._clock.monotonic() - began > STALE_AFTER:
+            observed = await self._doors.read(pod.metadata.uid, self._clock.monotonic())
+        self._doors.probes.add_pod(pod)
+        plan = plan_pod(pod, observed, verdicts=self._doors.probes, restart_all=restart_all_runs(status))
+        outcome = await self._executor.carry_out(pod, observed, plan)
+        if outcome.acted:
+            observed = await self._doors.read(pod.metadata.uid, self._clock.monotonic())
+            status = self._report(pod, observed)
+        return self._sync_outcome(pod, status, outcome)
+
+    def _sync_outcome(self, pod: Pod, status: PodStatus, outcome: Outcome) -> SyncOutcome:
+        """When to look again: at the end of a back-off, or of the pod's deadline."""
+        waits = []
+        if outcome.backoff_until is not None:
+            waits.append((outcome.backoff_until - self._clock.now_ns()) / 1e9 + 0.01)
+        if pod.spec.activeDeadlineSeconds is not None and status.startTime is not None:
+            age = (self._clock.now() - status.startTime).total_seconds()
+            waits.append(pod.spec.activeDeadlineSeconds - age + 0.01)
+        error = "; ".join(outcome.errors or ())
+        if error:
+            log.info("pod %s: %s", _ref(pod), error)
+            return SyncOutcome(error=error, next_in=None)
+        return SyncOutcome(next_in=max(0.0, min(waits)) if waits else None)
+
+    def _report(self, pod: Pod, observed: ObservedPod, *, terminal: bool = False) -> PodStatus:
+        """Compute the pod's status and hand it on."""
+        doors, uid = self._doors, pod.metadata.uid
+        old = doors.statuses.get(uid) or pod.status
+        now = self._clock.now()
+        status = generate_status(
+            pod,
+            observed,
+            old_status=old,
+            reasons=doors.reasons.of(uid),
+            verdicts=doors.probes,
+            node=doors.node_facts(pod),
+            now=now,
+            runtime_name=doors.runtime_name(),
+            terminal=terminal,
+        )
+        if (
+            status.reason == DEADLINE_REASON
+            and past_deadline(pod, old, now)
+            and old.reason != DEADLINE_REASON
+        ):
+            self._events.pod_event(_ref(pod), "Normal", DEADLINE_REASON, DEADLINE_MESSAGE)
+        problem = illegal_transition(old, status, pod.spec)
+        if problem:
+            self._journal.record("StatusRefused", problem, pod=_ref(pod))
+            return status
+        doors.statuses.set(pod, status)
+        for container in unready_with_probe(pod, status, doors.probes):
+            doors.probes.poke_readiness(uid, container)
+        return status
+
+    async def _ensure_cgroup(self, pod: Pod, observed: ObservedPod) -> str:
+        """The pod's cgroup with its limits; an error's text if it cannot be had."""
+        cgroups, ref = self._doors.cgroups, _ref(pod)
+        try:
+            killed = False
+            if not await cgroups.exists(pod) and _runs(observed):
+                # Containers outside their cgroup would run without the pod's limits.
+                result = await kill_pod(
+                    self._doors.starter, self._events, self._journal, self._clock, pod, observed,
+                    cause="the pod's cgroup is missing while its containers run",
+                )  # fmt: skip
+                if result.error:
+                    return result.error
+                killed = True
+            if killed and pod.spec.restartPolicy == "Never":
+                return ""
+            await cgroups.update_qos(self._doors.active_pods())
+            await cgroups.ensure(pod)
+        except OSError as error:
+            text = f"unable to ensure pod container exists: {error}"
+            self._events.pod_event(ref, "Warning", "FailedCreatePodContainer", text)
+            return text
+        return ""
+
+    async def _ensure_directories(self, pod: Pod) -> str:
+        try:
+            await self._doors.starter.prepare_pod(pod)
+        except OSError as error:
+            text = f"error making pod data directories: {error}"
+            self._events.pod_event(_ref(pod), "Warning", "Failed", text)
+            return text
+        return ""
+
+    async def _ensure_volumes(self, pod: Pod) -> str:
+        try:
+            await self._doors.volumes.wait_ready(pod)
+        except VolumeError as error:
+            text = f"Unable to attach or mount volumes: {error}"
+            if error.real:
+                self._events.pod_event(_ref(pod), "Warning", "FailedMount", text)
+            return text
+        return ""
+
+    # --- terminating ----------------------------------------------------------
+
+    async def terminate(
+        self, update: WorkerUpdate, state: WorkerState, observed: ObservedPod, grace: GraceHolder
+    ) -> None:
+        """See ``PodSync``."""
+        pod = update.pod
+        if pod is None:
+            await self._kill(None, observed, grace, state)
+            return
+        uid = pod.metadata.uid
+        self._report_end(pod, observed, state, terminal=False)
+        self._doors.probes.stop_liveness_and_startup(uid)
+        after = await self._kill(pod, observed, grace, state)
+        self._doors.probes.remove_pod(uid)
+        self._report_end(pod, after, state, terminal=True)
+
+    async def _kill(
+        self, pod: Pod | None, observed: ObservedPod, grace: GraceHolder, state: WorkerState
+    ) -> ObservedPod:
+        """Stop everything and make sure of it."""
+        ref = PodRef(observed.namespace, observed.name, observed.uid) if pod is None else _ref(pod)
+        result = await kill_pod(
+            self._doors.starter, self._events, self._journal, self._clock, pod, observed, grace,
+            cause=state.cause,
+        )  # fmt: skip
+        if result.error:
+            self._events.pod_event(ref, "Warning", "FailedKillPod", f"error killing pod: {result.error}")
+            raise TerminationError(result.error)
+        after = await self._doors.read(observed.uid, self._clock.monotonic())
+        if _runs(after):
+            names = ", ".join(c.name for c in after.containers if c.state is ContainerState.RUNNING)
+            raise TerminationError(f"containers still run after the pod was killed: {names}")
+        if pod is None:
+            await self._remove_content(after, ref)
+        return after
+
+    def _report_end(self, pod: Pod, observed: ObservedPod, state: WorkerState, *, terminal: bool) -> None:
+        status = self._report(pod, observed, terminal=terminal)
+        if state.changes:
+            # Who spoke last (eviction, preemption, shutdown) has the say.
+            self._doors.statuses.set(pod, state.changes[-1](status))
+
+    # --- terminated -----------------------------------------------------------
+
+    async def finish(self, update: WorkerUpdate, state: WorkerState) -> None:
+        """See ``PodSync``."""
+        pod = update.pod
+        if pod is None:
+            return
+        doors, uid, ref = self._doors, pod.metadata.uid, _ref(pod)
+        observed = await doors.read(uid, self._clock.monotonic())
+        self._report_end(pod, observed, state, terminal=True)
+        await doors.volumes.wait_gone(pod)
+        await doors.cgroups.destroy(uid)
+        doors.statuses.terminate(pod)
+        if state.deleted or state.evicted or not doors.wanted(uid):
+            await self._remove_content(observed, ref)
+        doors.reasons.forget(uid)
+        await doors.cgroups.update_qos(doors.active_pods())
+
+    async def _remove_content(self, observed: ObservedPod, ref: PodRef) -> None:
+        """Remove containers, sandboxes and logs of a pod that nobody wants any more."""
+        for container in observed.containers:
+            await self._doors.starter.remove_container(container)
+        for sandbox in observed.sandboxes:
+            await self._doors.starter.remove_sandbox(sandbox.id)
+        await self._doors.starter.clean_pod(ref.uid, ref.namespace, ref.name)
+        await self._doors.read(ref.uid, self._clock.monotonic())
+        self._journal.record(
+            "PodContentRemoved",
+            f"removed {len(observed.containers)} containers and {len(observed.sandboxes)} sandboxes",
+            pod=ref,
+        )

@@ -1,0 +1,92 @@
+"""What an earlier life left in the root directory: volumes found again, pod directories removed.
+
+Nothing here follows a link, enters a mount, or deletes what is in a volume. Blocking.
+"""
+
+import contextlib
+import errno
+import os
+from typing import Final
+
+from pykubelet.base.layout import Layout
+from pykubelet.linux import mountinfo, removetree
+
+from . import subpaths
+from .state import VolumeKey
+
+_CSI: Final = "kubernetes.io~csi"
+
+
+def pod_directories(layout: Layout) -> frozenset[str]:
+    """UIDs of all pods that have a directory.
+
+    :raises OSError: the directory of pods cannot be read.
+    """
+    return frozenset(_directories(os.fspath(layout.pods)))
+
+
+def volumes_found(layout: Layout) -> frozenset[VolumeKey]:
+    """Every volume that has a directory, whichever plug-in made it.
+
+    :raises OSError: a directory cannot be read.
+    """
+    found: set[VolumeKey] = set()
+    for uid in _directories(os.fspath(layout.pods)):
+        top = os.fspath(layout.pod_volumes(uid))
+        for plugin in _directories(top):
+            name = plugin.replace("~", "/")
+            found |= {VolumeKey(uid, name, volume) for volume in _directories(f"{top}/{plugin}")}
+    return frozenset(found)
+
+
+def remove_pod_directory(layout: Layout, uid: str) -> None:
+    """Remove the directory of a pod of which nothing runs any more.
+
+    :raises OSError: something is mounted there, or a volume's directory is not empty.
+    """
+    pod = os.path.realpath(layout.pod(uid))
+    volumes = f"{pod}/volumes"
+    _refuse_mounts(volumes)
+    subpaths.clean(layout, uid)
+    for plugin in _directories(volumes):
+        for volume in _directories(f"{volumes}/{plugin}"):
+            path = f"{volumes}/{plugin}/{volume}"
+            if plugin == _CSI:
+                _empty_csi(path)
+            # Files in a volume are never deleted here: they may be a user's data.
+            os.rmdir(path)
+        os.rmdir(f"{volumes}/{plugin}")
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(volumes)
+    _refuse_devices(f"{pod}/volumeDevices")
+    _refuse_mounts(pod)
+    removetree.remove_tree(pod)
+
+
+def _empty_csi(volume: str) -> None:
+    """The two names that stay of an unmounted CSI volume."""
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(f"{volume}/mount")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{volume}/vol_data.json")
+
+
+def _refuse_mounts(path: str) -> None:
+    below = mountinfo.mounts_below(mountinfo.read(), path)
+    if below:
+        raise OSError(errno.EBUSY, "something is still mounted", below[0].mount_point)
+
+
+def _refuse_devices(path: str) -> None:
+    for plugin in _directories(path):
+        if os.listdir(f"{path}/{plugin}"):
+            raise OSError(errno.ENOTEMPTY, "block volumes are still mapped", f"{path}/{plugin}")
+
+
+def _directories(path: str) -> list[str]:
+    """Names of the directories in *path* (no links); none where it is missing."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []

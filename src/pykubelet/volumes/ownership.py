@@ -1,0 +1,102 @@
+"""fsGroup: giving a volume's files to the pod's group.
+
+The walk goes by descriptors and never through a link, so that a path that is swapped
+meanwhile hits nothing outside. A file that refuses is logged and passed. Blocking.
+"""
+
+import logging
+import os
+import stat
+from typing import Final
+
+from pykubelet.linux import safeopen
+
+log = logging.getLogger(__name__)
+
+ON_ROOT_MISMATCH: Final = "OnRootMismatch"
+
+_READ_WRITE: Final = 0o660
+_READ_ONLY: Final = 0o440
+_DIRECTORY: Final = 0o110 | stat.S_ISGID
+_OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+#: Directories held open at once; below that a volume keeps its ownership, with a warning.
+_MAX_DEPTH: Final = 256
+
+
+def wanted_mode(mode: int, *, read_only: bool) -> int:
+    """The permission bits of a file that the group may use."""
+    bits = stat.S_IMODE(mode) | (_READ_ONLY if read_only else _READ_WRITE)
+    return bits | _DIRECTORY if stat.S_ISDIR(mode) else bits
+
+
+def root_matches(mode: int, gid: int, group: int, *, read_only: bool) -> bool:
+    """Whether a volume's root directory already is as the change would leave it."""
+    return (
+        stat.S_ISDIR(mode) and gid == group and stat.S_IMODE(mode) == wanted_mode(mode, read_only=read_only)
+    )
+
+
+def give_to_group(path: str, group: int, *, read_only: bool = False, policy: str = "Always") -> int:
+    """Give *path* and all below to *group*; how many files were changed.
+
+    With the policy ``OnRootMismatch`` nothing is done where the root directory is right:
+    it is changed last, so that it tells of the rest.
+
+    :raises OSError: *path* is no directory, or cannot be opened.
+    """
+    with safeopen.opened(path, _OPEN) as root:
+        status = os.fstat(root)
+        if policy == ON_ROOT_MISMATCH and root_matches(
+            status.st_mode, status.st_gid, group, read_only=read_only
+        ):
+            return 0
+        return _change_below(root, path, group, read_only, 0) + _change_directory(
+            root, path, group, read_only
+        )
+
+
+def _change_below(directory: int, path: str, group: int, read_only: bool, depth: int) -> int:
+    if depth >= _MAX_DEPTH:
+        log.warning("%s is nested too deep, its files keep their group", path)
+        return 0
+    changed = 0
+    with os.scandir(directory) as entries:
+        names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in names:
+        below = f"{path}/{name}"
+        try:
+            if not is_directory:
+                changed += _change_file(directory, name, group, read_only)
+                continue
+            child = os.open(name, _OPEN, dir_fd=directory)
+            try:
+                changed += _change_below(child, below, group, read_only, depth + 1)
+                changed += _change_directory(child, below, group, read_only)
+            finally:
+                os.close(child)
+        except OSError as error:
+            log.warning("the group of %s was not changed: %s", below, error)
+    return changed
+
+
+def _change_directory(directory: int, path: str, group: int, read_only: bool) -> int:
+    try:
+        os.fchown(directory, -1, group)
+        os.fchmod(directory, wanted_mode(os.fstat(directory).st_mode, read_only=read_only))
+    except OSError as error:
+        log.warning("the group of %s was not changed: %s", path, error)
+        return 0
+    return 1
+
+
+def _change_file(directory: int, name: str, group: int, read_only: bool) -> int:
+    os.chown(name, -1, group, dir_fd=directory, follow_symlinks=False)
+    found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        mode = os.fstat(found).st_mode
+        if not stat.S_ISLNK(mode):
+            # chmod takes no such descriptor; this link leads to the very file.
+            os.chmod(f"/proc/self/fd/{found}", wanted_mode(mode, read_only=read_only))
+    finally:
+        os.close(found)
+    return 1

@@ -1,0 +1,24 @@
+"""What is told of a pod's volumes to those who ask why it waits. Pure."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+StoryState = Literal["mounted", "waiting", "mounting", "unmounting", "left over", "impossible"]
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeStory:
+    """Where one volume stands. Durations are seconds, counted from the moment of the question."""
+
+    volume: str
+    #: The plug-in's name; empty where none takes the volume.
+    plugin: str
+    state: StoryState
+    #: How long it has been in that state.
+    since: float = 0.0
+    #: Failures in a row.
+    failures: int = 0
+    #: What went wrong last.
+    error: str = ""
+    #: In how many seconds it is tried again; None when nothing is planned.
+    next_try: float | None = None

@@ -1,0 +1,51 @@
+"""Fixtures for every test: no blocking call of ours on the event loop, and hypothesis' profiles."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster
+from hypothesis import HealthCheck, settings
+
+from pykubelet.linux import mountinfo, mounts, syscalls
+
+settings.register_profile("dev", max_examples=50, deadline=None)
+settings.register_profile(
+    "ci", max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def pytest_configure() -> None:
+    """Let nobody make an event loop by merely asking for one: it would never be closed."""
+    asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session")
+def _blockbuster() -> BlockBuster:
+    # The launcher of `up` blocks by design; a test that calls it knows.
+    return BlockBuster(scanned_modules=["pykubelet"], excluded_modules=["pykubelet.cli.up"])
+
+
+@pytest.fixture(autouse=True)
+def blockbuster(_blockbuster: BlockBuster) -> Iterator[BlockBuster]:
+    """Fails a test in which code of this package blocks the running event loop."""
+    _blockbuster.activate()
+    yield _blockbuster
+    _blockbuster.deactivate()
+
+
+@pytest.fixture
+def mount_area(tmp_path: Path) -> Iterator[Path]:
+    """A directory on a private tmpfs of its own: whatever a test mounts there ends with it."""
+    area = Path(os.path.realpath(tmp_path)) / "area"
+    area.mkdir()
+    syscalls.mount("tmpfs", str(area), "tmpfs", 0, "size=64m")
+    try:
+        mounts.make_private(str(area))
+        yield area
+    finally:
+        while mountinfo.is_mount_point(mountinfo.read(), str(area)):
+            syscalls.umount2(str(area), syscalls.MNT_DETACH)

@@ -1,0 +1,121 @@
+"""Reading log files: tails, following over rotation, and refusing what is no plain file."""
+
+import asyncio
+import os
+from contextlib import aclosing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pykubelet.containers import logs
+from pykubelet.containers.logs import LogOptions, read_logs, tail_start
+
+
+def line(text):
+    return b"2016-10-06T00:17:09.5Z stdout F " + text + b"\n"
+
+
+@pytest.fixture
+def log_file(tmp_path):
+    path = tmp_path / "pods" / "ns_pod_uid" / "app" / "0.log"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+async def ended():
+    return False
+
+
+async def read(path, **options):
+    async with aclosing(read_logs(path, LogOptions(**options), ended)) as blocks:
+        return b"".join([block async for block in blocks])
+
+
+async def test_whole_and_tail(log_file):
+    log_file.write_bytes(b"".join(line(b"%d" % i) for i in range(5)))
+    assert await read(log_file) == b"0\n1\n2\n3\n4\n"
+    assert await read(log_file, tail_lines=2) == b"3\n4\n"
+    assert await read(log_file, tail_lines=0) == b""
+    assert await read(log_file, tail_lines=99) == b"0\n1\n2\n3\n4\n"
+    assert await read(log_file, tail_lines=2, limit_bytes=3) == b"3\n4"
+
+
+@given(
+    lines=st.lists(st.binary(max_size=5).map(lambda b: b.replace(b"\n", b"")), max_size=30),
+    closed=st.booleans(),
+    wanted=st.integers(0, 35),
+    block=st.integers(1, 40),
+)
+def test_tail_start_finds_the_line(lines, closed, wanted, block):
+    data = b"\n".join(lines) + (b"\n" if closed and lines else b"")
+    parts = data.split(b"\n")
+    if parts[-1] == b"":
+        parts.pop()
+    kept = parts[-wanted:] if wanted else []
+    descriptor = os.memfd_create("log")
+    with os.fdopen(descriptor, "w+b", buffering=0) as file, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logs, "_TAIL_BLOCK", block)
+        file.write(data)
+        rest = data[tail_start(file, wanted, len(data)) :]
+    assert rest == b"\n".join(kept) + (b"\n" if kept and data.endswith(b"\n") else b"")
+
+
+async def test_follow_goes_on_over_a_rotation_and_ends_with_the_container(log_file):
+    log_file.write_bytes(line(b"one"))
+    running = True
+
+    async def is_running():
+        return running
+
+    got = b""
+    seen = asyncio.Event()
+
+    async def follow():
+        nonlocal got
+        async with aclosing(read_logs(log_file, LogOptions(follow=True), is_running)) as blocks:
+            async for block in blocks:
+                got += block
+                seen.set()
+
+    async def until(text):
+        async with asyncio.timeout(10):
+            while not got.endswith(text):
+                await seen.wait()
+                seen.clear()
+
+    reader = asyncio.create_task(follow())
+    await until(b"one\n")
+    with log_file.open("ab") as file:
+        file.write(line(b"two"))
+    await until(b"two\n")
+    with log_file.open("ab") as file:
+        file.write(line(b"three"))
+        log_file.rename(log_file.with_suffix(".log.20200101-000000"))
+    log_file.write_bytes(line(b"four"))
+    await until(b"four\n")
+    running = False
+    with log_file.open("ab") as file:
+        file.write(line(b"five"))
+    await asyncio.wait_for(reader, 10)
+    assert got == b"one\ntwo\nthree\nfour\nfive\n"
+
+
+@pytest.mark.parametrize("part", ["file", "directory"])
+async def test_links_are_never_followed(log_file, tmp_path, part):
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "0.log").write_bytes(line(b"secret"))
+    if part == "file":
+        log_file.symlink_to(secret / "0.log")
+    else:
+        log_file.parent.rmdir()
+        log_file.parent.symlink_to(secret)
+    with pytest.raises((OSError, ValueError)):
+        await read(log_file)
+
+
+async def test_a_pipe_does_not_block(log_file):
+    os.mkfifo(log_file)
+    with pytest.raises(ValueError, match="regular"):
+        await read(log_file)

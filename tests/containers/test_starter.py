@@ -1,0 +1,258 @@
+"""A pod's sandbox and containers made and ended on the runtime in memory."""
+
+import asyncio
+import inspect
+
+import pytest
+
+from pykubelet.api.core import (
+    ConfigMapEnvSource,
+    Container,
+    EnvFromSource,
+    EphemeralContainer,
+    ExecAction,
+    Lifecycle,
+    LifecycleHandler,
+    SleepAction,
+    TCPSocketAction,
+)
+from pykubelet.api.mounted import MountedVolume
+from pykubelet.api.volumes import VolumeMount
+from pykubelet.base.clock import LoopClock
+from pykubelet.base.errors import SandboxError, StartError
+from pykubelet.containers import ContainerSettings, Starter
+from pykubelet.cri.errors import Code
+from pykubelet.cri.memory import MemoryRuntime
+from pykubelet.cri.memory_faults import Fault
+from pykubelet.cri.memory_world import ExecAnswer, Script
+from pykubelet.cri.types import ContainerState, ExecResult, RuntimeHandler
+from pykubelet.observe.types import ObservedPod
+from pykubelet.pods.doors import ContainerStarter
+
+pytestmark = pytest.mark.looptime(start=0)
+
+
+@pytest.fixture
+def runtime():
+    made = MemoryRuntime(LoopClock())
+    made.world.add_image("img")
+    return made
+
+
+@pytest.fixture
+def starter(runtime, layout, told, volumes, node):
+    settings = ContainerSettings(cluster_domain="cluster.local", resolv_conf="")
+    return Starter(
+        runtime, layout, LoopClock(), told, told, settings, volumes, node, lambda pod: "/kubepods/pod1"
+    )
+
+
+def app(**more):
+    more.setdefault("imagePullPolicy", "IfNotPresent")
+    more.setdefault("terminationMessagePath", "/dev/termination-log")
+    return Container(name="app", image="img", **more)
+
+
+async def observe(runtime, ips=("10.1.1.1",)):
+    sandboxes = [await runtime.sandbox_status(s.id) for s in await runtime.list_sandboxes()]
+    containers = [await runtime.container_status(c.id) for c in await runtime.list_containers()]
+    return ObservedPod("uid-1", ips=ips, sandboxes=tuple(sandboxes), containers=tuple(containers))
+
+
+async def begin(starter, runtime, pod, container=None, kind="regular"):
+    await starter.prepare_pod(pod)
+    sandbox = await starter.create_sandbox(pod, 0)
+    container = container or pod.spec.containers[0]
+    return await starter.start_container(pod, container, kind, sandbox, await observe(runtime))
+
+
+def test_it_fits_the_door():
+    for name, method in inspect.getmembers(ContainerStarter, inspect.isfunction):
+        if name.startswith("_"):
+            continue
+        ours = inspect.signature(getattr(Starter, name))
+        assert list(ours.parameters) == list(inspect.signature(method).parameters), name
+
+
+async def test_a_container_starts(starter, runtime, told, make_pod, layout):
+    pod = make_pod(app(command=["$(X)"], args=["$(Y)"], env=[]), labels={"l": "1"}, annotations={"a": "b"})
+    container_id = await begin(starter, runtime, pod)
+    box = runtime.world.containers[container_id]
+    assert box.state is ContainerState.RUNNING
+    assert told.reasons == ["Pulled", "Created", "Started"]
+    assert {event[3] for event in told.events} == {"spec.containers{app}"}
+    assert box.config.log_path == "app/0.log"
+    assert dict(box.config.labels) == {
+        "io.kubernetes.container.name": "app",
+        "io.kubernetes.pod.name": "web",
+        "io.kubernetes.pod.namespace": "ns",
+        "io.kubernetes.pod.uid": "uid-1",
+    }
+    assert box.config.annotations["io.kubernetes.container.restartCount"] == "0"
+    assert box.config.image.user_specified_image == "img"
+    mounts = {mount.container_path: mount.host_path for mount in box.config.mounts}
+    assert mounts["/etc/hosts"] == str(layout.pod_etc_hosts("uid-1"))
+    assert "10.1.1.1\tweb\n" in layout.pod_etc_hosts("uid-1").read_text()
+    sandbox = box.sandbox.config
+    assert sandbox.linux.cgroup_parent == "/kubepods/pod1"
+    assert (sandbox.labels["l"], sandbox.annotations["a"], sandbox.hostname) == ("1", "b", "web")
+
+
+async def test_restart_counts_go_on(starter, runtime, make_pod, layout):
+    pod = make_pod(app())
+    logs = layout.container_log("ns", "web", "uid-1", "app", 4)
+    logs.parent.mkdir(parents=True)
+    logs.touch()
+    first = await begin(starter, runtime, pod)
+    assert runtime.world.containers[first].config.metadata.attempt == 5
+    runtime.end_container(first, 1)
+    observed = await observe(runtime)
+    again = await starter.start_container(
+        pod, pod.spec.containers[0], "regular", observed.sandboxes[0].id, observed
+    )
+    assert runtime.world.containers[again].config.metadata.attempt == 6
+
+
+@pytest.mark.parametrize(
+    ("container", "fault", "reason", "message"),
+    [
+        (app(), Fault("CreateContainer", Code.Unknown, "no"), "CreateContainerError", "no"),
+        (app(), Fault("StartContainer", Code.Unknown, "exec: x"), "RunContainerError", "exec: x"),
+        (
+            app(envFrom=[EnvFromSource(configMapRef=ConfigMapEnvSource(name="cm"))]),
+            None,
+            "CreateContainerConfigError",
+            "couldn't get configMap ns/cm, no kubeClient defined",
+        ),
+        (
+            app(volumeMounts=[VolumeMount(name="v", mountPath="/v")]),
+            None,
+            "CreateContainerConfigError",
+            'cannot find volume "v" to mount into container "app"',
+        ),
+    ],
+)
+async def test_what_fails_is_told(starter, runtime, told, make_pod, container, fault, reason, message):
+    if fault is not None:
+        runtime.inject(fault)
+    with pytest.raises(StartError) as caught:
+        await begin(starter, runtime, make_pod(container))
+    assert (caught.value.reason, caught.value.message) == (reason, message)
+    assert told.events[-1] == ("Warning", "Failed", f"Error: {message}", "spec.containers{app}")
+
+
+async def test_volumes_and_their_sub_paths(starter, runtime, volumes, make_pod):
+    volumes.there["v"] = MountedVolume("v", "/host/v", read_only=True)
+    mounts = [VolumeMount(name="v", mountPath="v"), VolumeMount(name="v", mountPath="/w", subPath="a")]
+    container_id = await begin(starter, runtime, make_pod(app(volumeMounts=mounts)))
+    made = runtime.world.containers[container_id].config.mounts
+    assert [(m.host_path, m.container_path, m.readonly) for m in made[:2]] == [
+        ("/host/v", "/v", True),
+        ("/host/v/a", "/w", True),
+    ]
+
+
+async def test_an_absent_image(starter, runtime, told, make_pod):
+    with pytest.raises(StartError) as caught:
+        await begin(starter, runtime, make_pod(Container(name="app", image="other", imagePullPolicy="Never")))
+    assert caught.value.reason == "ErrImageNeverPull"
+    assert told.events[-1][2] == "Error: ErrImageNeverPull"
+
+
+async def test_no_such_runtime_class(starter, make_pod):
+    with pytest.raises(SandboxError, match='runtimeclass.node.k8s.io "gvisor" not found'):
+        await starter.create_sandbox(make_pod(runtimeClassName="gvisor"), 0)
+
+
+async def test_user_namespaces_need_the_runtime(starter, make_pod, node):
+    with pytest.raises(SandboxError, match="runtime does not support user namespaces"):
+        await starter.create_sandbox(make_pod(hostUsers=False), 0)
+    node.handlers[""] = RuntimeHandler("", user_namespaces=True)
+    with pytest.raises(SandboxError, match="no ID ranges"):
+        await starter.create_sandbox(make_pod(hostUsers=False), 0)
+
+
+async def test_a_sandbox_that_fails(starter, runtime, make_pod):
+    runtime.inject(Fault("RunPodSandbox", Code.Unknown, "cni"))
+    with pytest.raises(SandboxError, match="rpc error: code = Unknown desc = cni"):
+        await starter.create_sandbox(make_pod(), 0)
+
+
+def hook(**kinds):
+    return LifecycleHandler(**kinds)
+
+
+async def test_a_failed_post_start_ends_the_container(layout, told, volumes, node, make_pod):
+    script = Script(exec=lambda command: ExecAnswer(ExecResult(b"out", b"err", 3)))
+    runtime = MemoryRuntime(LoopClock(), scripts=lambda sandbox, config: script)
+    runtime.world.add_image("img")
+    starter = Starter(
+        runtime,
+        layout,
+        LoopClock(),
+        told,
+        told,
+        ContainerSettings(resolv_conf=""),
+        volumes,
+        node,
+        lambda pod: "",
+    )
+    lifecycle = Lifecycle(postStart=hook(exec=ExecAction(command=["a", "b"])))
+    with pytest.raises(StartError) as caught:
+        await begin(starter, runtime, make_pod(app(lifecycle=lifecycle)))
+    assert caught.value.reason == "PostStartHookError"
+    assert caught.value.message == (
+        'Exec lifecycle hook ([a b]) for Container "app" in Pod "web_ns(uid-1)" failed - error: '
+        "command 'a b' exited with 3: err, message: \"outerr\""
+    )
+    assert told.reasons[-2:] == ["FailedPostStartHook", "Killing"]
+    (box,) = runtime.world.containers.values()
+    assert box.state is ContainerState.EXITED
+
+
+async def test_pre_stop(starter, runtime, told, make_pod):
+    pod = make_pod(app(lifecycle=Lifecycle(preStop=hook(sleep=SleepAction(seconds=60)))))
+    container_id = await begin(starter, runtime, pod)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await starter.pre_stop(pod, pod.spec.containers[0], container_id, (), 5)
+    assert loop.time() - began == pytest.approx(5)
+    bad = app(lifecycle=Lifecycle(preStop=hook(tcpSocket=TCPSocketAction(port=1))))
+    await starter.pre_stop(make_pod(bad), bad, container_id, (), 5)
+    assert told.reasons[-1] == "FailedPreStopHook"
+
+
+async def test_removing_takes_logs_links_and_messages(starter, runtime, make_pod, layout):
+    pod = make_pod(app())
+    container_id = await begin(starter, runtime, pod)
+    log = layout.container_log("ns", "web", "uid-1", "app", 0)
+    for name in ("0.log", "0.log.20200101-000000.gz", "01.log"):
+        (log.parent / name).touch()
+    link = layout.container_log_link("web", "ns", "app", container_id)
+    link.parent.mkdir()
+    link.symlink_to(log)
+    runtime.end_container(container_id)
+    status = await runtime.container_status(container_id)
+    assert list((layout.pod_containers("uid-1") / "app").iterdir())
+    await starter.remove_container(status)
+    assert [path.name for path in log.parent.iterdir()] == ["01.log"]
+    assert not link.is_symlink()
+    assert not runtime.world.containers
+    assert not list((layout.pod_containers("uid-1") / "app").iterdir())
+    await starter.clean_pod("uid-1", "ns", "web")
+    assert not list(layout.pod_logs.iterdir())
+    assert not layout.pod_containers("uid-1").exists()
+
+
+async def test_an_ephemeral_container_and_its_target(starter, runtime, make_pod):
+    debug = EphemeralContainer(name="d", image="img", imagePullPolicy="Never", targetContainerName="app")
+    pod = make_pod(app(), ephemeralContainers=[debug])
+    with pytest.raises(StartError, match="unable to find target container app"):
+        await begin(starter, runtime, pod, debug, "ephemeral")
+    observed = await observe(runtime)
+    sandbox = observed.sandboxes[0].id
+    target = await starter.start_container(pod, pod.spec.containers[0], "regular", sandbox, observed)
+    observed = await observe(runtime)
+    made = await starter.start_container(pod, debug, "ephemeral", observed.sandboxes[0].id, observed)
+    options = runtime.world.containers[made].config.linux.security_context.namespace_options
+    assert options.target_id == target

@@ -1,0 +1,102 @@
+"""A private containerd for the tests that need a real one, and the proof that they leave nothing."""
+
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pykubelet.cli.up.containerd import PrivateContainerd
+from pykubelet.cli.up.images import sample_images
+from pykubelet.cli.up.leftovers import mounts_below, processes, remove_cgroups
+from pykubelet.cli.up.oci import pack
+
+_NEEDED = ("containerd", "ctr", "runc", "iptables", "busybox", "tini-static")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this folder is an integration test."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+
+def _cgroups() -> set[str]:
+    """Cgroups of any hierarchy that a private containerd's pods or containerd itself made."""
+    tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()]
+    return {str(path) for top in tops for path in [*top.glob("pk*"), *top.glob("k8s.io/*")]}
+
+
+def _named_netns() -> set[str]:
+    netns = Path("/run/netns")
+    return set(os.listdir(netns)) if netns.exists() else set()
+
+
+def _bridges() -> set[str]:
+    return {name for name in os.listdir("/sys/class/net") if name.startswith("pk")}
+
+
+@pytest.fixture(scope="session")
+def packed_images() -> dict[str, bytes]:
+    """The sample images as archives, by name."""
+    return {image.name: pack(image) for image in sample_images()}
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    """A temporary directory with a path short enough for sockets in it."""
+    directory = Path(tempfile.mkdtemp(prefix="pk-", dir="/tmp"))
+    yield directory
+    assert mounts_below([directory]) == [], "mounts left behind"
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def containerd(packed_images: dict[str, bytes]) -> Iterator[PrivateContainerd]:
+    """A running private containerd with the sample images; at the end nothing of it may be left.
+
+    Pods of tests belong below its ``cgroup_root``, which goes away with it.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    missing = [program for program in _NEEDED if shutil.which(program) is None]
+    assert not missing, f"not installed: {', '.join(missing)} (see `make test`)"
+    directory = Path(tempfile.mkdtemp(prefix="pk-", dir="/tmp"))
+    private = PrivateContainerd(directory / "containerd", directory / "run", name="tests")
+    try:
+        private.start()
+        for name, archive in packed_images.items():
+            private.import_image(archive, name)
+        network, address = private.network, str(private.socket)
+        yield private
+    finally:
+        private.destroy()
+    assert mounts_below([directory]) == [], "mounts left behind"
+    assert network.bridge not in _bridges(), "bridge left behind"
+    assert not [path for path in _cgroups() if network.name in path], "cgroups left behind"
+    assert not [arguments for _, arguments in processes() if address in arguments], "shims left behind"
+    assert os.listdir(directory) == [], "files left behind"
+    directory.rmdir()
+
+
+@pytest.fixture
+def cgroup_parent(containerd: PrivateContainerd, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A cgroup path of the test's own (``/…``) for its pods; killed and removed after the test."""
+    name = f"{containerd.cgroup_root}/t{zlib.crc32(request.node.nodeid.encode()):08x}"
+    yield f"/{name}"
+    remove_cgroups(name)
+
+
+@pytest.fixture
+def no_leaks(containerd: PrivateContainerd) -> Iterator[None]:
+    """The test must end with the mounts, network namespaces and cgroups that it began with."""
+    roots = [containerd.base_dir, containerd.run_dir]
+    before = (set(mounts_below(roots)), _named_netns(), _cgroups())
+    yield
+    after = (set(mounts_below(roots)), _named_netns(), _cgroups())
+    for what, old, new in zip(("mounts", "network namespaces", "cgroups"), before, after, strict=True):
+        assert new <= old, f"{what} left behind: {sorted(new - old)}"

@@ -1,0 +1,116 @@
+import errno
+import os
+
+import pytest
+
+from pykubelet.linux import mountinfo, mounts, syscalls
+
+pytestmark = pytest.mark.integration
+
+
+def test_errors_name_the_path(tmp_path):
+    missing = str(tmp_path / "missing")
+    with pytest.raises(FileNotFoundError) as caught:
+        syscalls.mount("tmpfs", missing, "tmpfs", 0)
+    assert caught.value.filename == missing
+    with pytest.raises(FileNotFoundError):
+        syscalls.filesystem_type(missing)
+    with pytest.raises(FileNotFoundError):
+        syscalls.open_tree(syscalls.AT_FDCWD, missing, 0)
+    with pytest.raises(FileNotFoundError):
+        syscalls.openat2(syscalls.AT_FDCWD, missing, os.O_PATH)
+
+
+def test_a_bind_shows_the_same(mount_area):
+    source, target = mount_area / "source", mount_area / "target"
+    source.mkdir()
+    target.mkdir()
+    (source / "file").write_text("x")
+    mounts.bind(str(source), str(target))
+    assert (target / "file").read_text() == "x"
+    mounts.set_read_only(str(target))
+    with pytest.raises(OSError, match="Read-only"):
+        (target / "new").touch()
+    (source / "new").touch()
+    assert mounts.unmount(str(target))
+    assert not mounts.unmount(str(target))
+    assert not mounts.unmount(str(mount_area / "missing"))
+
+
+def test_a_descriptor_is_bound_whatever_its_path_became(mount_area):
+    source, target = mount_area / "source", mount_area / "target"
+    source.mkdir()
+    target.mkdir()
+    (source / "right").touch()
+    descriptor = os.open(source, os.O_PATH)
+    try:
+        source.rename(mount_area / "moved")
+        source.symlink_to("/etc")
+        mounts.bind_descriptor(descriptor, str(target))
+    finally:
+        os.close(descriptor)
+    assert (target / "right").exists()
+
+
+def test_a_tmpfs_has_its_size(mount_area):
+    target = mount_area / "tmp"
+    target.mkdir()
+    mounts.mount_tmpfs(str(target), size=8192)
+    status = os.statvfs(target)
+    assert status.f_blocks * status.f_frsize == 8192
+    assert mounts.is_memory(str(target))
+    assert not mounts.is_memory("/proc")
+    with pytest.raises(OSError) as caught:
+        (target / "file").write_bytes(b"x" * 10000)
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_tree_is_cloned_and_attached(mount_area):
+    source, target = mount_area / "source", mount_area / "target"
+    (source / "inner").mkdir(parents=True)
+    target.mkdir()
+    mounts.mount_tmpfs(str(source / "inner"))
+    (source / "inner" / "file").touch()
+    tree = mounts.clone_tree(str(source))
+    try:
+        mounts.attach_tree(tree, str(target))
+    finally:
+        os.close(tree)
+    assert (target / "inner" / "file").exists()
+    assert mounts.unmount_below(str(target)) == 2
+    assert list(target.iterdir()) == []
+
+
+def test_all_below_is_unmounted_and_busy_ones_stay(mount_area):
+    outer = mount_area / "outer"
+    outer.mkdir()
+    mounts.mount_tmpfs(str(outer))
+    inner = outer / "inner"
+    inner.mkdir()
+    mounts.mount_tmpfs(str(inner))
+    with open(inner / "file", "w"):
+        with pytest.raises(OSError) as caught:
+            mounts.unmount_below(str(outer))
+        assert caught.value.errno == errno.EBUSY
+    assert mounts.unmount_below(str(outer)) == 2
+    assert mountinfo.mounts_below(mountinfo.read(), str(outer)) == ()
+
+
+def test_an_unmount_follows_no_link(mount_area):
+    real = mount_area / "real"
+    real.mkdir()
+    mounts.mount_tmpfs(str(real))
+    link = mount_area / "link"
+    link.symlink_to(real)
+    assert not mounts.unmount(str(link))
+    assert mountinfo.is_mount_point(mountinfo.read(), str(real))
+
+
+def test_a_directory_is_made_shared_once(mount_area):
+    root = mount_area / "root"
+    root.mkdir()
+    assert mounts.ensure_shared(root)
+    assert not mounts.ensure_shared(root)
+    assert not mounts.ensure_shared(root / "below")
+    found = [mount for mount in mountinfo.read() if mount.mount_point == str(root)]
+    assert [mount.propagation for mount in found] == ["shared"]

@@ -1,0 +1,108 @@
+import errno
+
+import pytest
+
+from pykubelet.base.layout import Layout
+from pykubelet.linux import mounts
+from pykubelet.volumes import disk
+from pykubelet.volumes.state import VolumeKey
+
+
+@pytest.fixture
+def layout(tmp_path):
+    return Layout(root=tmp_path)
+
+
+def volume(layout, plugin, name, uid="uid-1"):
+    path = layout.pod_volume(uid, plugin, name)
+    path.mkdir(parents=True)
+    return path
+
+
+def test_nothing_is_found_where_nothing_is(layout):
+    assert disk.pod_directories(layout) == frozenset()
+    assert disk.volumes_found(layout) == frozenset()
+    disk.remove_pod_directory(layout, "uid-1")
+
+
+def test_what_was_left_is_found(layout):
+    volume(layout, "kubernetes.io/empty-dir", "data")
+    volume(layout, "kubernetes.io/csi", "pvc-1", uid="uid-2")
+    (layout.pods / "uid-3").mkdir()
+    (layout.pods / "file").touch()
+    (layout.pods / "link").symlink_to("uid-1")
+    assert disk.pod_directories(layout) == {"uid-1", "uid-2", "uid-3"}
+    assert disk.volumes_found(layout) == {
+        VolumeKey("uid-1", "kubernetes.io/empty-dir", "data"),
+        VolumeKey("uid-2", "kubernetes.io/csi", "pvc-1"),
+    }
+
+
+def test_a_whole_pod_directory_goes(layout, tmp_path):
+    volume(layout, "kubernetes.io/empty-dir", "data")
+    csi = volume(layout, "kubernetes.io/csi", "pvc-1")
+    (csi / "mount").mkdir()
+    (csi / "vol_data.json").touch()
+    pod = layout.pod("uid-1")
+    (pod / "containers" / "web").mkdir(parents=True)
+    (pod / "containers" / "web" / "1234abcd").touch()
+    (pod / "etc-hosts").touch()
+    (pod / "volume-subpaths" / "data" / "web" / "0").mkdir(parents=True)
+    (pod / "volumeDevices").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "kept").touch()
+    (pod / "link").symlink_to(tmp_path / "outside")
+    disk.remove_pod_directory(layout, "uid-1")
+    assert not pod.exists()
+    assert (tmp_path / "outside" / "kept").exists()
+
+
+@pytest.mark.parametrize("plugin", ["kubernetes.io/empty-dir", "kubernetes.io/csi", "vendor/x"])
+def test_what_is_in_a_volume_is_never_deleted(layout, plugin):
+    path = volume(layout, plugin, "data")
+    (path / "file").touch()
+    (layout.pod("uid-1") / "etc-hosts").touch()
+    with pytest.raises(OSError) as caught:
+        disk.remove_pod_directory(layout, "uid-1")
+    assert caught.value.errno == errno.ENOTEMPTY
+    assert (path / "file").exists()
+    assert (layout.pod("uid-1") / "etc-hosts").exists()
+
+
+def test_mapped_devices_stay(layout):
+    devices = layout.pod("uid-1") / "volumeDevices" / "kubernetes.io~csi"
+    devices.mkdir(parents=True)
+    (devices / "pvc-1").symlink_to("/dev/null")
+    with pytest.raises(OSError, match="still mapped"):
+        disk.remove_pod_directory(layout, "uid-1")
+    assert (devices / "pvc-1").is_symlink()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("place", ["volumes/kubernetes.io~nfs/data", "containers/web"])
+def test_what_is_mounted_stays(mount_area, place):
+    layout = Layout(root=mount_area)
+    path = layout.pod("uid-1") / place
+    path.mkdir(parents=True)
+    precious = mount_area / "precious"
+    precious.mkdir()
+    (precious / "file").touch()
+    mounts.bind(str(precious), str(path))
+    with pytest.raises(OSError) as caught:
+        disk.remove_pod_directory(layout, "uid-1")
+    assert caught.value.errno == errno.EBUSY
+    assert (precious / "file").exists()
+
+
+@pytest.mark.integration
+def test_subpath_mounts_are_undone(mount_area):
+    layout = Layout(root=mount_area)
+    target = layout.pod_subpaths("uid-1") / "data" / "web" / "0"
+    target.mkdir(parents=True)
+    precious = mount_area / "precious"
+    precious.mkdir()
+    (precious / "file").touch()
+    mounts.bind(str(precious), str(target))
+    disk.remove_pod_directory(layout, "uid-1")
+    assert not layout.pod("uid-1").exists()
+    assert (precious / "file").exists()

@@ -1,0 +1,47 @@
+import msgspec
+import pytest
+
+from pykubelet.api.volumes import Volume
+from pykubelet.volumes import kinds
+
+
+def volume_of(kind):
+    return msgspec.convert({"name": "v", kind: {}}, Volume)
+
+
+@pytest.mark.parametrize("kind", kinds.SOURCES)
+def test_every_kind_is_known_and_named(kind):
+    volume = volume_of(kind)
+    assert kinds.kinds_of(volume) == (kind,)
+    text = kinds.refusal(volume, kind)
+    assert '"v"' in text
+    assert kind in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("secret", 'volume "v" of type secret is not supported yet by this kubelet'),
+        (
+            "persistentVolumeClaim",
+            'volume "v" of type persistentVolumeClaim is not supported yet by this kubelet',
+        ),
+        (
+            "awsElasticBlockStore",
+            'volume "v" of type awsElasticBlockStore is not part of the kubelet any more: '
+            "use the CSI driver ebs.csi.aws.com",
+        ),
+        ("flocker", 'volume "v" of type flocker is not part of the kubelet any more: use a CSI driver'),
+        (
+            "gitRepo",
+            'volume "v" of type gitRepo is refused: clone the repository '
+            "in an init container into an emptyDir volume instead",
+        ),
+    ],
+)
+def test_the_texts(kind, text):
+    assert kinds.refusal(volume_of(kind), kind) == text
+
+
+def test_all_that_is_gone_is_a_source():
+    assert set(kinds.GONE) <= set(kinds.SOURCES)
