@@ -21,7 +21,7 @@ from pykubelet.base.clock import Clock, SystemClock
 from pykubelet.base.layout import RUN_DIR_VARIABLE, Layout
 from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import Stage, Stages, TaskOwner
-from pykubelet.config import KubeletConfiguration, Loaded
+from pykubelet.config import Loaded
 from pykubelet.config.parsed import cpuset, reserved
 from pykubelet.containers.gc import ContainerGC, GCPolicy
 from pykubelet.containers.settings import ContainerSettings
@@ -98,12 +98,14 @@ def layout_of(loaded: Loaded) -> Layout:
     return Layout(root=layout.root, pod_logs=layout.pod_logs, run=Path(run))
 
 
-def reservations_of(config: KubeletConfiguration) -> Reservations:
+def reservations_of(loaded: Loaded) -> Reservations:
     """What is kept back from pods."""
+    config = loaded.config
+    ignored = loaded.flags.experimentalAllocatableIgnoreEviction
     reservations = Reservations(
         system=reserved(config.systemReserved),
         kube=reserved(config.kubeReserved),
-        eviction_hard=dict(config.evictionHard),
+        eviction_hard={} if ignored else dict(config.evictionHard),
     )
     if config.reservedSystemCPUs:
         reservations = with_reserved_cpus(reservations, len(cpuset(config.reservedSystemCPUs)))
@@ -112,7 +114,7 @@ def reservations_of(config: KubeletConfiguration) -> Reservations:
 
 def container_settings(loaded: Loaded, host: Host) -> ContainerSettings:
     """What the room of containers reads of the configuration."""
-    config, flags = loaded.config, loaded.flags
+    config = loaded.config
     v2 = host.cgroups.version == 2
     single = config.singleProcessOOMKill
     return ContainerSettings(
@@ -132,9 +134,7 @@ def container_settings(loaded: Loaded, host: Host) -> ContainerSettings:
         swap_controller=host.swap_controller,
         ipv6_node=":" in host.ips[0],
         container_stop_signals=loaded.gates.enabled("ContainerStopSignals"),
-        minimum_container_ttl=flags.minimumContainerTTLDuration.seconds,
-        max_per_pod_container=flags.maximumDeadContainersPerContainer,
-        max_containers=flags.maximumDeadContainers,
+        selinux=host.selinux,
     )
 
 
@@ -194,7 +194,7 @@ class Kubelet:
             pods_per_core=config.podsPerCore,
             ephemeral_storage=host.storage if config.localStorageCapacityIsolation else None,
         )
-        reservations = reservations_of(config)
+        reservations = reservations_of(self._loaded)
         try:
             check_reservation(capacity, reservations)
         except Exception as error:
@@ -414,6 +414,7 @@ class Kubelet:
         early.add(Stage("data directories", start=self._make_directories))
         early.add(Stage("journal", start=self.journal.start, stop=self.journal.stop))
         early.add(Stage("statuses", start=self.statuses.start, stop=self.statuses.stop))
+        early.add(Stage("resolver check", start=self.starter.check_resolver))
         early.add(Stage("volume manager", start=self.volumes.start, stop=self.volumes.stop))
         early.add(Stage("runtime client", clean_up=self.runtime.close))
         early.add(Stage("dependent modules", stop=self.dependent.stop))

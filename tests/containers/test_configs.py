@@ -202,7 +202,11 @@ VOLUMES = {
 
 def plan(*mounts, supported=False, env=None):
     return plan_mounts(
-        Container(name="c", volumeMounts=list(mounts)), VOLUMES, env or {}, recursive_supported=supported
+        Container(name="c", volumeMounts=list(mounts)),
+        VOLUMES,
+        env or {},
+        recursive_supported=supported,
+        selinux=True,
     )
 
 

@@ -16,7 +16,10 @@ def pod(policy, **spec):
 
 
 def test_parse():
-    text = "# c\nnameserver 1.1.1.1\n nameserver  2.2.2.2\nsearch a b.\nsearch c. . d\noptions ndots:1 x\noptions ndots:2\n"
+    text = (
+        "# c\nnameserver 1.1.1.1\n nameserver  2.2.2.2\nsearch a b.\nsearch c. . d\n"
+        "options ndots:1 x\noptions ndots:2\n"
+    )
     assert parse_resolv_conf(text) == Resolver(("1.1.1.1", "2.2.2.2"), ("c", "d"), ("ndots:2", "x"))
     with pytest.raises(ValueError, match="nameserver list is empty"):
         parse_resolv_conf("nameserver\n")

@@ -44,7 +44,8 @@ async def test_a_pull_and_the_next_start(runtime, told):
     assert ensured.info is not None
     assert [event[1] for event in told.events] == ["Pulling", "Pulled"]
     assert told.events[1][2] == (
-        f'Successfully pulled image "img" in 1.5s (1.5s including waiting). Image size: {ensured.info.size} bytes.'
+        'Successfully pulled image "img" in 1.5s (1.5s including waiting). '
+        f"Image size: {ensured.info.size} bytes."
     )
     again = await made.ensure(need(), SANDBOX)
     assert again.info == ensured.info

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pykubelet.base.tasks import TaskOwner
 from pykubelet.containers import logs
 from pykubelet.containers.logs import LogOptions, read_logs, tail_start
 
@@ -84,7 +85,7 @@ async def test_follow_goes_on_over_a_rotation_and_ends_with_the_container(log_fi
                 await seen.wait()
                 seen.clear()
 
-    reader = asyncio.create_task(follow())
+    reader = TaskOwner("test").spawn("follow", follow())
     await until(b"one\n")
     with log_file.open("ab") as file:
         file.write(line(b"two"))

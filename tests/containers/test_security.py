@@ -84,7 +84,8 @@ WHERE = '(pod: "web_ns(uid-1)", container: app)'
         (
             NON_ROOT,
             ImageUser(None, "bob"),
-            f"container has runAsNonRoot and image has non-numeric user (bob), cannot verify user is non-root {WHERE}",
+            "container has runAsNonRoot and image has non-numeric user (bob), "
+            f"cannot verify user is non-root {WHERE}",
         ),
         (
             SecurityContext(runAsNonRoot=True, runAsUser=0),

@@ -160,7 +160,7 @@ async def test_an_absent_image(starter, runtime, told, make_pod):
 
 
 async def test_no_such_runtime_class(starter, make_pod):
-    with pytest.raises(SandboxError, match='runtimeclass.node.k8s.io "gvisor" not found'):
+    with pytest.raises(SandboxError, match=r'runtimeclass\.node\.k8s\.io "gvisor" not found'):
         await starter.create_sandbox(make_pod(runtimeClassName="gvisor"), 0)
 
 
@@ -256,3 +256,28 @@ async def test_an_ephemeral_container_and_its_target(starter, runtime, make_pod)
     made = await starter.start_container(pod, debug, "ephemeral", observed.sandboxes[0].id, observed)
     options = runtime.world.containers[made].config.linux.security_context.namespace_options
     assert options.target_id == target
+
+
+async def test_a_resolver_file_that_is_not_there(runtime, layout, told, volumes, node, tmp_path, make_pod):
+    settings = ContainerSettings(resolv_conf=str(tmp_path / "none"))
+    starter = Starter(runtime, layout, LoopClock(), told, told, settings, volumes, node, lambda pod: "")
+    await starter.check_resolver()
+    assert told.events[0][1] == "CheckLimitsForResolvConf"
+    with pytest.raises(SandboxError, match="No such file"):
+        await starter.create_sandbox(make_pod(), 0)
+
+
+@pytest.mark.parametrize("method", ["PullImage", "CreateContainer", "StartContainer", "ExecSync"])
+async def test_what_was_cut_off_is_found_again(starter, runtime, make_pod, method):
+    hooked = app(
+        imagePullPolicy="Always", lifecycle=Lifecycle(postStart=hook(exec=ExecAction(command=["x"])))
+    )
+    pod = make_pod(hooked)
+    runtime.inject(Fault(method, hang=True))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5):
+            await begin(starter, runtime, pod)
+    observed = await observe(runtime)
+    assert all(found.labels["io.kubernetes.pod.uid"] == "uid-1" for found in observed.containers)
+    again = await starter.start_container(pod, hooked, "regular", observed.sandboxes[0].id, observed)
+    assert runtime.world.containers[again].config.metadata.attempt == len(observed.containers)

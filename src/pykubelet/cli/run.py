@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import platform
+import resource
 import shutil
 import signal
 import sys
@@ -67,6 +68,7 @@ async def _serve(loaded: Loaded) -> int:
         raise StartError("; ".join(reasons))
     if host.ip_problem:
         log.warning("the node's IP is %s: %s", host.ips[0], host.ip_problem)
+    _allow_open_files(loaded.config.maxOpenFiles)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,3 +80,13 @@ async def _serve(loaded: Loaded) -> int:
     log.info("pykubelet %s begins as node %s at %s", __version__, name, SystemClock().now())
     await kubelet.run(stop)
     return 0
+
+
+def _allow_open_files(number: int) -> None:
+    """Set the limit of open files; where the kernel refuses more, what it allows has to do."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, max(hard, number)))
+    except (OSError, ValueError) as error:
+        log.warning("maxOpenFiles %d was not set, %d has to do: %s", number, hard, error)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(number, hard), hard))

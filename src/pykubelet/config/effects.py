@@ -1,6 +1,6 @@
 """Which fields and flags do something in this version, and which are only taken note of.
 
-A field belongs in `EFFECTIVE` or in `NOT_YET`, by its dotted path; a test holds both together
+A field belongs in `EFFECTIVE`, `PARTLY` or `NOT_YET`, by its dotted path; a test holds both together
 against the types. The warning at start-up names what is in `NOT_YET` and set off its default.
 """
 
@@ -52,7 +52,6 @@ EFFECTIVE: frozenset[str] = frozenset(
         "cpuCFSQuotaPeriod",
         "serializeImagePulls",
         "maxParallelImagePulls",
-        "evictionHard",
         "mergeDefaultEvictionSettings",
         "featureGates",
         "failSwapOn",
@@ -66,8 +65,23 @@ EFFECTIVE: frozenset[str] = frozenset(
         "containerRuntimeEndpoint",
         "imageServiceEndpoint",
         "failCgroupV1",
+        "podsPerCore",
+        "maxOpenFiles",
+        "memorySwap.swapBehavior",
+        "reservedSystemCPUs",
+        "systemReservedCgroup",
+        "kubeReservedCgroup",
+        "allowedUnsafeSysctls",
+        "logging.format",
+        "registerWithTaints",
+        "localStorageCapacityIsolation",
     ]
 )
+
+#: Fields of which only a part is honoured, and which; named at start-up when set off the default.
+PARTLY: Mapping[str, str] = {
+    "evictionHard": "only reserves resources, no pod is evicted yet",
+}
 
 #: Fields of KubeletConfiguration that have no effect yet.
 NOT_YET: frozenset[str] = frozenset(
@@ -108,7 +122,6 @@ NOT_YET: frozenset[str] = frozenset(
         "hairpinMode",
         "podCIDR",
         "nodeStatusMaxImages",
-        "maxOpenFiles",
         "contentType",
         "kubeAPIQPS",
         "kubeAPIBurst",
@@ -117,27 +130,20 @@ NOT_YET: frozenset[str] = frozenset(
         "evictionPressureTransitionPeriod",
         "evictionMaxPodGracePeriod",
         "evictionMinimumReclaim",
-        "podsPerCore",
         "enableControllerAttachDetach",
         "protectKernelDefaults",
         "makeIPTablesUtilChains",
         "iptablesMasqueradeBit",
         "iptablesDropBit",
-        "memorySwap.swapBehavior",
         "containerLogMaxSize",
         "containerLogMaxFiles",
         "containerLogMaxWorkers",
         "containerLogMonitorInterval",
         "configMapAndSecretChangeDetectionStrategy",
-        "reservedSystemCPUs",
         "showHiddenMetricsForVersion",
-        "systemReservedCgroup",
-        "kubeReservedCgroup",
-        "allowedUnsafeSysctls",
         "volumePluginDir",
         "providerID",
         "kernelMemcgNotification",
-        "logging.format",
         "logging.flushFrequency",
         "logging.vmodule",
         "logging.options.text.splitStream",
@@ -153,10 +159,8 @@ NOT_YET: frozenset[str] = frozenset(
         "enableDebugFlagsHandler",
         "memoryThrottlingFactor",
         "memoryReservationPolicy",
-        "registerWithTaints",
         "registerNode",
         "tracing",
-        "localStorageCapacityIsolation",
         "userNamespaces",
     ]
 )
@@ -217,7 +221,6 @@ NOT_YET_FLAGS: Mapping[str, str] = {
 #: Values other than the default that are honoured although their field is not: they ask for nothing.
 _HARMLESS = frozenset(
     {
-        ("memorySwap.swapBehavior", "NoSwap"),
         ("hairpinMode", "none"),
         # What the legacy defaults of a start without --config say.
         ("authentication.webhook.enabled", False),
@@ -230,7 +233,7 @@ def leaves(obj: Struct, prefix: str = "") -> Iterator[tuple[str, object]]:
     """Dotted path and value of every field below *obj*."""
     for name in obj.__struct_fields__:
         value = getattr(obj, name)
-        if isinstance(value, Struct) and prefix + name not in NOT_YET | EFFECTIVE:
+        if isinstance(value, Struct) and prefix + name not in NOT_YET | EFFECTIVE | PARTLY.keys():
             yield from leaves(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value
@@ -256,4 +259,9 @@ def idle(flags: KubeletFlags, config: KubeletConfiguration) -> list[str]:
         for field, shown in NOT_YET_FLAGS.items()
         if getattr(flags, field) != getattr(usual_flags, field)
     ]
-    return idle_fields + idle_flags
+    partly = [
+        f"{path} ({how})"
+        for path, how in PARTLY.items()
+        if dict(leaves(config))[path] not in (defaults[path], old[path])
+    ]
+    return idle_fields + idle_flags + partly

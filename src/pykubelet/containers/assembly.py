@@ -15,7 +15,7 @@ from pykubelet.rpc import cri_v1
 
 from . import files, hosts
 from .container_config import ContainerParts, container_config
-from .dns import MAX_FILE, ClusterDns, DnsEvent, Resolver, parse_resolv_conf, pod_dns
+from .dns import MAX_FILE, ClusterDns, DnsEvent, Resolver, check_limits, parse_resolv_conf, pod_dns
 from .doors import (
     ContainerContributor,
     Contribution,
@@ -89,17 +89,32 @@ class Assembly:
         """
         return self._runtime_classes.handler(pod.spec.runtimeClassName)
 
+    async def host_resolver(self) -> Resolver:
+        """What the node's resolver file says.
+
+        :raises OSError, ValueError: it cannot be read.
+        """
+        path = self._settings.resolv_conf
+        if not path:
+            return Resolver()
+        data = await asyncio.to_thread(_read_bounded, Path(path))
+        return parse_resolv_conf(data.decode(errors="replace"))
+
+    async def resolver_problem(self) -> str:
+        """What is wrong with the node's resolver file; empty if nothing is."""
+        if not self._settings.resolv_conf:
+            return ""
+        try:
+            return check_limits(await self.host_resolver(), self._cluster_dns)
+        except (OSError, ValueError) as error:
+            return str(error)
+
     async def resolver(self, pod: Pod) -> tuple[Resolver, tuple[DnsEvent, ...]]:
         """The pod's resolver configuration with its warnings.
 
         :raises OSError, ValueError: the node's resolver file cannot be read.
         """
-        host = Resolver()
-        path = self._settings.resolv_conf
-        if path:
-            data = await asyncio.to_thread(_read_bounded, Path(path))
-            host = parse_resolv_conf(data.decode(errors="replace"))
-        return pod_dns(pod, host, self._cluster_dns)
+        return pod_dns(pod, await self.host_resolver(), self._cluster_dns)
 
     async def sandbox(self, pod: Pod, attempt: int, resolver: Resolver) -> cri_v1.PodSandboxConfig:
         """The configuration of the pod's sandbox.
@@ -209,7 +224,9 @@ class Assembly:
         handler = self._node.runtime_handler(self.handler(pod))
         recursive = handler is not None and handler.recursive_read_only_mounts
         mounts = [bind(mount) for extra in extras for mount in extra.mounts]
-        plan = plan_mounts(container, mounted, env, recursive_supported=recursive)
+        plan = plan_mounts(
+            container, mounted, env, recursive_supported=recursive, selinux=self._settings.selinux
+        )
         mounts += [mount.message(await self._host_path(pod, container, mount)) for mount in plan]
         if wants_hosts_file(container, host_network=pod.spec.hostNetwork, has_ips=bool(ips)):
             mounts.append(await self._hosts_mount(pod, ips))
@@ -217,7 +234,7 @@ class Assembly:
             uid = pod.metadata.uid
             log = await asyncio.to_thread(files.make_termination_log, self._layout, uid, container.name)
             target = absolute(container.terminationMessagePath)
-            mounts.append(cri_v1.Mount(host_path=str(log), container_path=target))
+            mounts.append(self._own_mount(log, target))
         return mounts
 
     async def _host_path(self, pod: Pod, container: Container, planned: PlannedMount) -> str:
@@ -242,4 +259,9 @@ class Assembly:
             name, domain = hostname_and_domain(pod, self._settings.cluster_domain)
             content = hosts.pod_hosts(ips, name, domain, spec.hostAliases)
         path = await asyncio.to_thread(files.write_hosts, self._layout, pod.metadata.uid, content)
-        return cri_v1.Mount(host_path=str(path), container_path=hosts.CONTAINER_PATH)
+        return self._own_mount(path, hosts.CONTAINER_PATH)
+
+    def _own_mount(self, path: Path, target: str) -> cri_v1.Mount:
+        return cri_v1.Mount(
+            host_path=str(path), container_path=target, selinux_relabel=self._settings.selinux
+        )

@@ -95,6 +95,7 @@ def plan_mounts(
     env: Mapping[str, str],
     *,
     recursive_supported: bool,
+    selinux: bool = False,
 ) -> list[PlannedMount]:
     """The container's volume mounts in their order.
 
@@ -116,7 +117,7 @@ def plan_mounts(
                 read_only=mount.readOnly or volume.read_only,
                 recursive_read_only=_recursive(mount, supported=recursive_supported),
                 propagation=_propagation(mount.mountPropagation),
-                selinux_relabel=volume.selinux_relabel and mount.name not in relabelled,
+                selinux_relabel=selinux and volume.selinux_relabel and mount.name not in relabelled,
             )
         )
         relabelled.add(mount.name)

@@ -33,7 +33,5 @@ class ContainerSettings:
     ipv6_node: bool = False
     #: FG ContainerStopSignals.
     container_stop_signals: bool = False
-    #: Container GC: minimum age of what is removed, dead instances a name, dead containers a node (-1: any).
-    minimum_container_ttl: float = 0.0
-    max_per_pod_container: int = 1
-    max_containers: int = -1
+    #: SELinux is enforced or watched on this node: what containers mount is labelled for them.
+    selinux: bool = False

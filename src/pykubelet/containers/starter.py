@@ -130,6 +130,12 @@ class Starter:
             user_namespaces,
         )
 
+    async def check_resolver(self) -> None:
+        """Tell once, at start-up, if the node's resolver file is more than pods can be given."""
+        problem = await self._assembly.resolver_problem()
+        if problem:
+            self._events.node_event("Warning", "CheckLimitsForResolvConf", problem)
+
     # --- beginnings -----------------------------------------------------------
 
     async def prepare_pod(self, pod: Pod) -> None:

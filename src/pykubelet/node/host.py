@@ -27,6 +27,8 @@ class Host:
     page_sizes: tuple[int, ...]
     #: Whether the kernel accounts for swap in cgroups.
     swap_controller: bool
+    #: Whether the kernel enforces or permits by SELinux labels.
+    selinux: bool
 
 
 def node_name(override: str) -> str:
@@ -65,6 +67,7 @@ def look(name: str, node_ip: str, root_dir: Path) -> Host:
         storage=figures.f_blocks * figures.f_frsize,
         page_sizes=hugepage_sizes(),
         swap_controller=_swap_controller(cgroups),
+        selinux=Path("/sys/fs/selinux/enforce").exists(),
     )
 
 

@@ -75,8 +75,9 @@ class RuntimeHealth:
 
     async def _poll_forever(self) -> None:
         while True:
+            started_before = self._dependents_started
             good = await self._look()
-            if good and not self._was_good and self._dependents_started:
+            if good and not self._was_good and started_before:
                 log.info("the container runtime answers")
                 self._on_recovered()
             self._was_good = good

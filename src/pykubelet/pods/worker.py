@@ -183,7 +183,7 @@ class PodWorkers:
         worker.state = step.state
         if step.state.terminating and not before.terminating:
             self._journal.record(
-                "PodTerminating", f"the pod begins to end: {step.state.cause}", pod=worker.ref,
+                "PodTerminating", "the pod begins to end", pod=worker.ref,
                 cause=step.state.cause, grace=step.state.grace,
             )  # fmt: skip
         if step.ignored:
@@ -367,7 +367,7 @@ class PodWorkers:
             worker.state = ended_by_itself(worker.state, update, self._clock.monotonic(), outcome.cause)
             self._journal.record(
                 "PodTerminating",
-                f"the pod begins to end: {outcome.cause}",
+                "the pod begins to end",
                 pod=worker.ref,
                 cause=outcome.cause,
             )
