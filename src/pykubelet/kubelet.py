@@ -35,6 +35,7 @@ from pykubelet.explain.journal import DecisionJournal
 from pykubelet.linux.cgroups import hugepage_text
 from pykubelet.node import NodeInfo
 from pykubelet.node.host import Host
+from pykubelet.node_api import LocalNodeApi
 from pykubelet.observe.health import RuntimeHealth
 from pykubelet.observe.observer import Observer
 from pykubelet.observe.types import ObservedPod
@@ -73,6 +74,7 @@ from pykubelet.resources.allocatable import (
 )
 from pykubelet.resources.pod_cgroups import NodeAmounts, PodCgroupManager, TreeConfig
 from pykubelet.resources.values import PodCgroupConfig
+from pykubelet.server import AdminServer, AlwaysAllow, AlwaysDeny, KubeletServer, ListenError, TlsError
 from pykubelet.volumes import VolumeManager, ensure_shared_root
 
 log = logging.getLogger(__name__)
@@ -179,6 +181,7 @@ class Kubelet:
         self._build_node()
         self._build_pods()
         self._build_housekeeping()
+        self._build_servers()
         self.stages = Stages(on_start=self._told_start)
         self.dependent = Stages(on_start=self._told_start)
         self._order()
@@ -406,6 +409,41 @@ class Kubelet:
             self.starter,
         )
 
+    def _build_servers(self) -> None:
+        config = self.config
+        self.api = LocalNodeApi(
+            node_name=self.node.name,
+            config=config,
+            layout=self.layout,
+            store=self.store,
+            statuses=self.statuses,
+            workers=self.workers,
+            observer=self.observer,
+            runtime=self.runtime,
+            volumes=self.volumes,
+            journal=self.journal,
+            metrics=self.metrics,
+            loop_problem=self.loop_problem,
+        )
+        # Without a cluster to ask, a webhook can only say no.
+        allowed = config.authorization.mode == "AlwaysAllow"
+        self.server = KubeletServer(
+            config,
+            Path(self._loaded.flags.certDir),
+            self.api,
+            AlwaysAllow() if allowed else AlwaysDeny(),
+            self.clock,
+            hostname=self.node.name,
+            addresses=self.node.host_ips,
+            metrics=self.metrics,
+        )
+        self.admin = AdminServer(
+            self.layout.admin_socket,
+            self.api,
+            self.clock,
+            idle=config.streamingConnectionIdleTimeout.seconds,
+        )
+
     # --- the order of starts --------------------------------------------------
 
     def _order(self) -> None:
@@ -419,6 +457,8 @@ class Kubelet:
         early.add(Stage("runtime client", clean_up=self.runtime.close))
         early.add(Stage("dependent modules", stop=self.dependent.stop))
         early.add(Stage("probes", stop=self.probes.stop))
+        early.add(Stage("server", start=_listening(self.server.start), stop=self.server.stop))
+        early.add(Stage("admin socket", start=_listening(self.admin.start), stop=self.admin.stop))
         early.add(Stage("runtime health", start=self.health.start, stop=self.health.stop))
         early.add(Stage("observer", start=self.observer.start, stop=self.observer.stop))
         early.add(Stage("pod workers", stop=self.workers.stop))
@@ -657,6 +697,18 @@ class Kubelet:
             return self.manager.rejected(uid)
         observed = self.observer.cached(uid)
         return self.housekeeping.passed and (observed is None or not something_runs(observed))
+
+
+def _listening(start: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """A server's start whose refusal ends the daemon's with one line."""
+
+    async def begin() -> None:
+        try:
+            await start()
+        except (ListenError, TlsError) as error:
+            raise StartError(str(error)) from error
+
+    return begin
 
 
 def _called(start: Callable[[], None]) -> Callable[[], Awaitable[None]]:

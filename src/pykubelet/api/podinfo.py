@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from pykubelet.base.journal import PodRef
+
 from . import wellknown
 from .core import Container, ContainerKind, Pod
 
@@ -33,6 +35,11 @@ def field_path(pod: Pod, name: str) -> str:
         return ""
     names = {"init": "initContainers", "regular": "containers", "ephemeral": "ephemeralContainers"}
     return f"spec.{names[found[1]]}{{{name}}}"
+
+
+def pod_ref(pod: Pod) -> PodRef:
+    """What names the pod in the journal and in events."""
+    return PodRef(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
 
 
 def full_name(pod: Pod) -> str:

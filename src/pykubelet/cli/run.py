@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import sys
+import threading
 
 from pykubelet import KUBELET_VERSION, __version__
 from pykubelet.base.clock import SystemClock
@@ -17,8 +18,12 @@ from pykubelet.config import ConfigError, HostFacts, Loaded, check_host, help_te
 from pykubelet.kubelet import Kubelet, StartError, layout_of
 from pykubelet.linux.addresses import AddressError
 from pykubelet.node.host import look, node_name
+from pykubelet.server import check_standalone_auth
 
 log = logging.getLogger(__name__)
+
+#: Seconds after the orderly end within which the process is gone, whatever its threads do.
+END_LIMIT = 10.0
 
 
 def run(arguments: list[str]) -> int:
@@ -64,6 +69,7 @@ async def _serve(loaded: Loaded) -> int:
     host = await asyncio.to_thread(look, name, loaded.flags.nodeIP, layout.root)
     facts = HostFacts(host.cgroups.version, host.machine.swap_on, frozenset(os.sched_getaffinity(0)))
     reasons = check_host(loaded.config, facts)
+    reasons += check_standalone_auth(loaded.config, loaded.flags.kubeconfig)
     if reasons:
         raise StartError("; ".join(reasons))
     if host.ip_problem:
@@ -78,8 +84,18 @@ async def _serve(loaded: Loaded) -> int:
     gc.collect()
     gc.freeze()
     log.info("pykubelet %s begins as node %s at %s", __version__, name, SystemClock().now())
-    await kubelet.run(stop)
+    try:
+        await kubelet.run(stop)
+    finally:
+        _end_at_last()
     return 0
+
+
+def _end_at_last() -> None:
+    """A thread that hangs in the kernel (a dead file server) must not keep the process for ever."""
+    timer = threading.Timer(END_LIMIT, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
 
 
 def _allow_open_files(number: int) -> None:

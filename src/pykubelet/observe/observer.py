@@ -5,6 +5,7 @@ that makes that one pod be read again. Nothing but a reading enters the cache.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -36,6 +37,8 @@ RELIST_PERIOD = 5.0
 RELIST_PERIOD_BLIND = 1.0
 #: The label by which everything of a pod is found in the runtime.
 POD_UID_LABEL = "io.kubernetes.pod.uid"
+#: Pods that a relist reads at the same time.
+READERS = 8
 #: Seconds a whole relist or reading may take before it is given up.
 READ_TIMEOUT = 30.0
 
@@ -83,6 +86,7 @@ class Observer:
         self._locks: dict[str, asyncio.Lock] = {}
         self._dirty: set[str] = set()
         self._settling: set[str] = set()
+        self._hints: set[str] = set()
         self._tasks = TaskOwner("observe")
         self._relist_now = asyncio.Event()
         self._relisted_at: float | None = None
@@ -139,6 +143,7 @@ class Observer:
             known = self._cache.get(uid)
             if known is not None and known.read_at > since and uid not in self._dirty:
                 return known
+            self._hints.discard(uid)
             try:
                 async with asyncio.timeout(READ_TIMEOUT):
                     pod = await self._read(uid)
@@ -292,14 +297,19 @@ class Observer:
         wait = 1.0
         while True:
             try:
-                async for event in self._runtime.container_events():
-                    wait = 1.0
-                    uid = event.pod_uid
-                    if uid:
-                        self._tasks.spawn(f"event-{uid}", self._hinted(uid))
+                async with contextlib.aclosing(self._runtime.container_events()) as events:
+                    async for event in events:
+                        wait = 1.0
+                        self._hint(event.pod_uid)
             except CriError as error:
                 wait = 600.0 if error.unimplemented else min(wait * 2, 30.0)
             await self._clock.sleep(wait)
+
+    def _hint(self, uid: str) -> None:
+        """Read that pod; one reading that has not begun yet serves all hints until then."""
+        if uid and uid not in self._hints:
+            self._hints.add(uid)
+            self._tasks.spawn(f"event-{uid}", self._hinted(uid))
 
     async def _hinted(self, uid: str) -> None:
         try:
@@ -368,8 +378,14 @@ class Observer:
         return known is not None and known.read_at > moment and uid not in self._dirty
 
     async def _read_all(self, uids: Sequence[str], since: float) -> None:
-        for uid in uids:
-            try:
-                await self.read(uid, newer_than=since, source="relist")
-            except (CriError, TimeoutError) as error:
-                log.warning("reading pod %s failed, it is read again at the next relist: %s", uid, error)
+        # A few at once: one pod of which the runtime will not speak must not hold up the others.
+        places = asyncio.Semaphore(READERS)
+
+        async def read(uid: str) -> None:
+            async with places:
+                try:
+                    await self.read(uid, newer_than=since, source="relist")
+                except (CriError, TimeoutError) as error:
+                    log.warning("reading pod %s failed, it is read again at the next relist: %s", uid, error)
+
+        await asyncio.gather(*(read(uid) for uid in uids))

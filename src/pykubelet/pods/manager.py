@@ -293,9 +293,10 @@ class PodManager:
             raise
 
     def statuses(self) -> Iterable[tuple[Pod, PodStatus]]:
-        """Every desired pod with its last status."""
-        for pod in self._store.pods():
-            yield pod, self._doors.statuses.get(pod.metadata.uid) or pod.status
+        """Every desired pod, and every pod that is still being ended, with its last status."""
+        pods = {pod.metadata.uid: pod for pod in (*self._workers.pods(), *self._store.pods())}
+        for uid, pod in pods.items():
+            yield pod, self._doors.statuses.get(uid) or pod.status
 
 
 def _created(pod: Pod) -> datetime:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pykubelet.api.core import Pod
 from pykubelet.base.clock import Clock
 from pykubelet.base.errors import VolumeError
 from pykubelet.base.journal import Events, Journal, PodRef
@@ -143,6 +144,14 @@ class PodWorkers:
     def states(self) -> dict[str, WorkerState]:
         """The state of every worker by pod UID."""
         return {uid: worker.state for uid, worker in self._workers.items()}
+
+    def pods(self) -> list[Pod]:
+        """The pods of all workers that have not finished, as their last update had them."""
+        return [
+            worker.active.pod
+            for worker in self._workers.values()
+            if worker.active.pod is not None and worker.state.phase is not WorkerPhase.FINISHED
+        ]
 
     def state(self, uid: str) -> WorkerState | None:
         """The state of the pod's worker, if it has one."""

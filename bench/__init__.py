@@ -1,0 +1,1 @@
+"""Measurements by hand: ``python -m bench [name…]`` (root; a private containerd). No test asserts them."""

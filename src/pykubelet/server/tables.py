@@ -1,0 +1,135 @@
+"""Which routes each listener serves; the whole surface of the server in one place."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from pykubelet.api.codec import encode
+from pykubelet.api.core import Pod, PodList
+from pykubelet.base.metrics import CONTENT_TYPE
+
+from . import health
+from .container_logs import ContainerLogs
+from .doors import NodeApi
+from .listener import json_bytes, plain_error
+from .routes import ANY, Handler, Route, Routes
+from .streaming import Streaming
+
+_GET, _POST, _BOTH = ("GET",), ("POST",), ("GET", "POST")
+_CONTAINER = "/{namespace}/{pod}/{container}"
+_CONTAINER_UID = "/{namespace}/{pod}/{uid}/{container}"
+#: What answers 405 where it is not served, so that people learn why.
+_DEBUG = ("/run/", "/exec/", "/attach/", "/portForward/", "/containerLogs/", "/runningpods/", "/logs/")
+
+
+def pod_list(pods: Sequence[Pod]) -> bytes:
+    """A PodList as the API writes it; without pods its items are null."""
+    items = [msgspec.structs.replace(pod, apiVersion="", kind="") for pod in pods]
+    return encode(PodList(items=items or None)) + b"\n"
+
+
+def configz(config: Mapping[str, Any]) -> bytes:
+    """The document of ``/configz``: the configuration without its type."""
+    shown = {key: value for key, value in config.items() if key not in ("kind", "apiVersion")}
+    return msgspec.json.encode({"kubeletconfig": shown})
+
+
+def streaming_routes(streaming: Streaming, logs: ContainerLogs) -> list[Route]:
+    """The ways into containers, for callers with full rights."""
+    return [
+        Route(_GET, f"/containerLogs{_CONTAINER}", logs.handle, "containerLogs"),
+        Route(_BOTH, f"/exec{_CONTAINER}", streaming.exec, "exec"),
+        Route(_BOTH, f"/exec{_CONTAINER_UID}", streaming.exec, "exec"),
+        Route(_BOTH, f"/attach{_CONTAINER}", streaming.attach, "attach"),
+        Route(_BOTH, f"/attach{_CONTAINER_UID}", streaming.attach, "attach"),
+        Route(_BOTH, "/portForward/{namespace}/{pod}", streaming.port_forward, "portForward"),
+        Route(_BOTH, "/portForward/{namespace}/{pod}/{uid}", streaming.port_forward, "portForward"),
+    ]
+
+
+def main_routes(
+    node: NodeApi, streaming: Streaming, logs: ContainerLogs, *, debugging: bool, system_logs: bool
+) -> Routes:
+    """Port 10250. *debugging* is ``enableDebuggingHandlers``, *system_logs* ``enableSystemLogHandler``."""
+    routes = open_routes(node)
+    if not debugging:
+        return Routes([*routes, *_disabled()])
+    if not system_logs:
+        routes.append(Route(ANY, "/logs/", _refuse("logs endpoint is disabled."), "logs"))
+    return Routes(
+        [
+            *routes,
+            Route(_GET, "/configz", _configz(node), "configz"),
+            Route(_GET, "/runningpods/", _running(node), "runningpods"),
+            Route(_POST, f"/run{_CONTAINER}", streaming.run, "run"),
+            Route(_POST, f"/run{_CONTAINER_UID}", streaming.run, "run"),
+            *streaming_routes(streaming, logs),
+        ]
+    )
+
+
+def read_only_routes(node: NodeApi) -> Routes:
+    """Port 10255: only what may be read by anybody who reaches it."""
+    get_only = [
+        route if route.methods == _GET else Route(_GET, route.pattern, route.handler, route.label)
+        for route in open_routes(node)
+    ]
+    return Routes([*get_only, *_disabled()])
+
+
+def healthz_routes() -> Routes:
+    """Port 10248: that the process answers, and nothing else."""
+    return Routes(health.ping_routes())
+
+
+def open_routes(node: NodeApi) -> list[Route]:
+    """What both 10250 and the read-only port serve."""
+    return [
+        *health.routes(node.health, [check.name for check in node.health()]),
+        Route(_GET, "/pods", _pods(node), "pods"),
+        Route(ANY, "/metrics", _metrics(node), "metrics"),
+    ]
+
+
+def _disabled() -> list[Route]:
+    return [
+        Route(ANY, pattern, _refuse("Debug endpoints are disabled."), pattern.strip("/"))
+        for pattern in (*_DEBUG, "/debug/pprof/")
+    ]
+
+
+def _refuse(message: str) -> Handler:
+    async def refuse(_request: web.BaseRequest, _: Mapping[str, str]) -> web.StreamResponse:
+        return plain_error(405, message)
+
+    return refuse
+
+
+def _pods(node: NodeApi) -> Handler:
+    async def pods(_request: web.BaseRequest, _: Mapping[str, str]) -> web.StreamResponse:
+        return json_bytes(pod_list(node.listed_pods()))
+
+    return pods
+
+
+def _running(node: NodeApi) -> Handler:
+    async def running(_request: web.BaseRequest, _: Mapping[str, str]) -> web.StreamResponse:
+        return json_bytes(pod_list(node.running_pods()))
+
+    return running
+
+
+def _configz(node: NodeApi) -> Handler:
+    async def answer(_request: web.BaseRequest, _: Mapping[str, str]) -> web.StreamResponse:
+        return json_bytes(configz(node.config_json()))
+
+    return answer
+
+
+def _metrics(node: NodeApi) -> Handler:
+    async def metrics(_request: web.BaseRequest, _: Mapping[str, str]) -> web.StreamResponse:
+        return web.Response(body=node.metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+    return metrics

@@ -1,0 +1,198 @@
+"""The daemon as a process that a test may kill, and the pods that such a test gives it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from pykubelet.base.layout import RUN_DIR_VARIABLE
+from pykubelet.cli.up.daemonconfig import free_port
+from pykubelet.cli.up.images import BUSYBOX
+from pykubelet.cri.types import ContainerState
+from pykubelet.resources.names import uid_of
+
+#: Ends at once on SIGTERM, and costs nothing while it runs.
+FOREVER = "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done"
+
+
+def container(name, script=FOREVER, **fields):
+    """A container that runs *script*."""
+    command = ["sh", "-c", script]
+    return {"name": name, "image": BUSYBOX, "imagePullPolicy": "Never", "command": command, **fields}
+
+
+def pod(name, *containers, **spec):
+    """A manifest."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "dnsPolicy": "Default",
+            "terminationGracePeriodSeconds": 3,
+            "containers": list(containers),
+            **spec,
+        },
+    }
+
+
+def exec_hook(script):
+    """A lifecycle handler that runs *script* inside."""
+    return {"exec": {"command": ["sh", "-c", script]}}
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One container as the runtime shows it."""
+
+    pod: str
+    name: str
+    id: str
+    state: ContainerState
+    started_at: int
+    restart_count: int
+
+
+class KilledNode:
+    """The daemon with directories of its own at *base*, on the runtime at *endpoint*."""
+
+    def __init__(self, base: Path, endpoint: str, cgroup_root: str, **config) -> None:
+        self.base = base
+        self.root = base / "root"
+        self.logs = base / "logs"
+        self.manifests = base / "manifests"
+        self.cgroup_root = cgroup_root
+        self.manifests.mkdir()
+        self.daemon_log = base / "daemon.log"
+        self._config = base / "config.json"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._config.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "kubelet.config.k8s.io/v1beta1",
+                    "kind": "KubeletConfiguration",
+                    "address": "127.0.0.1",
+                    "port": free_port(21250),
+                    "healthzPort": free_port(21248),
+                    "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": False}},
+                    "authorization": {"mode": "AlwaysAllow"},
+                    "containerRuntimeEndpoint": endpoint,
+                    "staticPodPath": str(self.manifests),
+                    "podLogsDir": str(self.logs),
+                    "cgroupRoot": cgroup_root,
+                    "failCgroupV1": False,
+                    "failSwapOn": False,
+                    **config,
+                }
+            )
+        )
+
+    # --- the process ----------------------------------------------------------
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        assert not self.alive
+        arguments = [f"--config={self._config}", f"--root-dir={self.root}", f"--cert-dir={self.base / 'pki'}"]
+        with self.daemon_log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pykubelet", "run", "--hostname-override=node", *arguments],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, RUN_DIR_VARIABLE: str(self.base / "run")},
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """SIGKILL, right now; the end is waited for in :meth:`reap`."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+
+    def reap(self) -> int:
+        assert self._process is not None
+        code = self._process.wait(20)
+        self._process = None
+        return code
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self.reap()
+
+    # --- what it is told ------------------------------------------------------
+
+    def want(self, manifest) -> None:
+        """Put a manifest where the daemon looks, in one step."""
+        name = f"{manifest['metadata']['name']}.yaml"
+        hidden = self.manifests / f".{name}"
+        hidden.write_text(yaml.safe_dump(manifest))
+        hidden.rename(self.manifests / name)
+
+    def forget(self, name: str) -> None:
+        (self.manifests / f"{name}.yaml").unlink()
+
+    # --- what it leaves -------------------------------------------------------
+
+    def statuses(self) -> Iterator[tuple[str, dict]]:
+        """UID and status of each pod that has a checkpoint."""
+        for file in (self.root / "pod-statuses").glob("*.json"):
+            try:
+                yield file.stem, json.loads(file.read_bytes())
+            except FileNotFoundError:
+                continue
+
+    def pod_directories(self) -> set[str]:
+        """UIDs of all pods that have a directory."""
+        directory = self.root / "pods"
+        return set(os.listdir(directory)) if directory.exists() else set()
+
+    def log_directories(self) -> set[str]:
+        """UIDs of all pods that have a log directory."""
+        return {name.rpartition("_")[2] for name in os.listdir(self.logs)} if self.logs.exists() else set()
+
+    def log_links(self) -> set[Path]:
+        """The flat links that lead to logs of this node."""
+        links = Path("/var/log/containers")
+        entries = links.iterdir() if links.exists() else ()
+        return {link for link in entries if os.readlink(link).startswith(f"{self.logs}/")}
+
+    def cgroups(self) -> set[str]:
+        """UIDs of all pods that have a cgroup in any hierarchy."""
+        tops = Path("/sys/fs/cgroup").iterdir()
+        found = (path for top in tops for path in top.glob(f"{self.cgroup_root.lstrip('/')}/kubepods/**/*"))
+        return {uid for path in found if path.is_dir() and (uid := uid_of(path.name)) is not None}
+
+    def temporary_files(self) -> list[Path]:
+        """Hidden files outside volumes: leftovers of writes that were cut."""
+        return [
+            path
+            for path in self.root.rglob(".*")
+            if path.is_file() and "volumes" not in path.relative_to(self.root).parts
+        ]
+
+
+async def instances(runtime) -> list[Instance]:
+    """Every container of every pod."""
+    found = []
+    for listed in await runtime.list_containers():
+        status = await runtime.container_status(listed.id)
+        found.append(
+            Instance(
+                status.labels["io.kubernetes.pod.name"],
+                status.name,
+                status.id,
+                status.state,
+                status.started_at,
+                status.restart_count,
+            )
+        )
+    return found
