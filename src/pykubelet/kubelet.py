@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from pykubelet.api.core import Pod, PodStatus
+from pykubelet.api.podinfo import pod_ref
 from pykubelet.api.quantity import Quantity
 from pykubelet.base import notify
 from pykubelet.base.clock import Clock, SystemClock
@@ -53,7 +54,7 @@ from pykubelet.pods.admission import NodeFacts as AdmissionFacts
 from pykubelet.pods.crashloop import CrashLoop, crash_loop_limits
 from pykubelet.pods.execute import Executor
 from pykubelet.pods.housekeeping import Housekeeping, HousekeepingDoors, something_runs
-from pykubelet.pods.manager import ManagerDoors, PodManager, ref_of
+from pykubelet.pods.manager import ManagerDoors, PodManager
 from pykubelet.pods.reasons import ReasonCache
 from pykubelet.pods.sources import FileSource, PodConfig
 from pykubelet.pods.status import NodeFacts
@@ -81,6 +82,12 @@ log = logging.getLogger(__name__)
 
 #: The version that goes into probes' user agent.
 PROBE_VERSION = "1.36"
+#: What a node on cgroup v1 is told at its start.
+CGROUP_V1_DEPRECATED = (
+    "cgroup v1 detected. cgroup v1 support is deprecated and will be removed in a future release. "
+    "Please migrate to cgroup v2. More information at "
+    "https://git.k8s.io/enhancements/keps/sig-node/5573-remove-cgroup-v1"
+)
 #: Seconds between collections of dead containers.
 GC_PERIOD = 60.0
 #: Seconds that the sync loop may be silent at least before its health check fails.
@@ -480,6 +487,8 @@ class Kubelet:
             await self.stages.start()
             self.journal.record("Started", "the daemon is up", node=self.node.name)
             self.journal.node_event("Normal", "Starting", "Starting kubelet.")
+            if self.host.cgroups.version == 1:
+                self.journal.node_event("Warning", "CgroupV1", CGROUP_V1_DEPRECATED)
             notify.send("READY=1", os.environ)
             await stop.wait()
         finally:
@@ -576,13 +585,15 @@ class Kubelet:
 
     async def _start_gc(self) -> None:
         async def collect() -> None:
+            # What an earlier life left goes as soon as it is known which pods are wanted.
+            await self.housekeeping.first_pass(GC_PERIOD)
             while True:
-                await self.clock.sleep(GC_PERIOD)
                 try:
                     await self.gc.collect(sources_ready=self.sources.all_sources_ready())
                 except RuntimeError as error:
                     self.journal.node_event("Warning", "ContainerGCFailed", str(error))
                 self.crash_loop.collect(self.clock.now_ns())
+                await self.clock.sleep(GC_PERIOD)
 
         self._tasks.forever("container gc", collect, pause=self.clock.sleep)
 
@@ -623,7 +634,7 @@ class Kubelet:
             self.journal.record(
                 "PhaseChanged",
                 f"the pod's phase is {status.phase}",
-                pod=ref_of(pod),
+                pod=pod_ref(pod),
                 cause=status.reason,
                 before=old.phase if old is not None else "",
             )
@@ -656,7 +667,7 @@ class Kubelet:
     def _preempt(self, pod: Pod, victims: Victims) -> None:
         for victim in victims.pods:
             self.journal.pod_event(
-                ref_of(victim), "Warning", "Preempting", "Preempted in order to admit critical pod"
+                pod_ref(victim), "Warning", "Preempting", "Preempted in order to admit critical pod"
             )
             self._tasks.spawn(f"preempt-{victim.metadata.uid}", self._preempt_one(pod, victim))
 

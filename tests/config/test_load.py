@@ -280,7 +280,7 @@ def test_seccomp_default_by_flag_or_field() -> None:
 def test_what_has_no_effect_is_named_once() -> None:
     loaded = run("--lock-file=/x", "--pods-per-core=3", body="tracing: {endpoint: 'localhost:1'}\n")
     (warning,) = [text for text in loaded.warnings if "without effect" in text]
-    assert warning == "set, but without effect yet: podsPerCore, tracing, --lock-file"
+    assert warning == "set, but without effect yet: tracing, --lock-file"
 
 
 def test_real_files(tmp_path: Path) -> None:

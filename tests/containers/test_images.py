@@ -91,6 +91,12 @@ async def test_back_off_and_its_end(runtime, told):
     await made.ensure(need(), SANDBOX)
 
 
+async def test_an_error_without_a_code_is_told_in_the_runtimes_words(runtime, told):
+    runtime.inject(Fault("PullImage", Code.Unknown, "failed to pull and unpack"))
+    assert await refused(images(runtime, told)) == ("ErrImagePull", "failed to pull and unpack")
+    assert told.events[-1][1:3] == ("Failed", 'Failed to pull image "img": failed to pull and unpack')
+
+
 async def test_pulls_wait_for_their_turn(runtime, told):
     async def all_at_once(made):
         loop = asyncio.get_running_loop()

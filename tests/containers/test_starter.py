@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import stat
 
 import pytest
 
@@ -13,6 +14,7 @@ from pykubelet.api.core import (
     ExecAction,
     Lifecycle,
     LifecycleHandler,
+    SecurityContext,
     SleepAction,
     TCPSocketAction,
 )
@@ -139,6 +141,23 @@ async def test_what_fails_is_told(starter, runtime, told, make_pod, container, f
         await begin(starter, runtime, make_pod(container))
     assert (caught.value.reason, caught.value.message) == (reason, message)
     assert told.events[-1] == ("Warning", "Failed", f"Error: {message}", "spec.containers{app}")
+
+
+async def test_what_is_refused_leaves_no_file(starter, runtime, make_pod, layout):
+    refused = app(securityContext=SecurityContext(runAsNonRoot=True, runAsUser=0))
+    with pytest.raises(StartError) as caught:
+        await begin(starter, runtime, make_pod(refused))
+    assert caught.value.reason == "CreateContainerConfigError"
+    assert not layout.pod_containers("uid-1").exists()
+
+
+async def test_termination_messages_lie_where_only_their_containers_reach(starter, runtime, make_pod, layout):
+    await begin(starter, runtime, make_pod(app()))
+    top = layout.pod_containers("uid-1")
+    (message,) = (top / "app").iterdir()
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (top, top / "app", message)] == [
+        0o750, 0o750, 0o666,
+    ]  # fmt: skip
 
 
 async def test_volumes_and_their_sub_paths(starter, runtime, volumes, make_pod):

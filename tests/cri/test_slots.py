@@ -31,6 +31,8 @@ def _order(tickets: list[Ticket], limit: int = 1) -> list[int]:
         pytest.param([("a", False, 0), ("b", True, 0)], [1, 0], id="ends first"),
         pytest.param([("a", False, 0), ("b", False, 9)], [1, 0], id="critical first"),
         pytest.param([("a", False, 9), ("b", True, 0)], [1, 0], id="ends before critical starts"),
+        pytest.param([("a", False, 0), ("b", False, 0, True)], [1, 0], id="what was begun first"),
+        pytest.param([("a", False, 9), ("b", False, 0, True)], [0, 1], id="critical before what was begun"),
         pytest.param(
             [("a", False, 0), ("a", False, 0), ("a", False, 0), ("b", False, 0)], [0, 3, 1, 2], id="fair"
         ),

@@ -13,6 +13,8 @@ from pykubelet.cli.up.containerd import PrivateContainerd
 from pykubelet.cli.up.images import sample_images
 from pykubelet.cli.up.leftovers import mounts_below, processes, remove_cgroups
 from pykubelet.cli.up.oci import pack
+from pykubelet.linux.cgroup_discovery import discover
+from pykubelet.resources import create_root
 
 _NEEDED = ("containerd", "ctr", "runc", "iptables", "busybox", "tini-static")
 
@@ -25,10 +27,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
-def _cgroups() -> set[str]:
-    """Cgroups of any hierarchy that a private containerd's pods or containerd itself made."""
+def _cgroups(*patterns: str) -> set[str]:
+    """Cgroups of any hierarchy that match one of *patterns*."""
     tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()]
-    return {str(path) for top in tops for path in [*top.glob("pk*"), *top.glob("k8s.io/*")]}
+    return {str(path) for top in tops for pattern in patterns for path in top.glob(pattern)}
 
 
 def _named_netns() -> set[str]:
@@ -77,7 +79,7 @@ def containerd(packed_images: dict[str, bytes]) -> Iterator[PrivateContainerd]:
         private.destroy()
     assert mounts_below([directory]) == [], "mounts left behind"
     assert network.bridge not in _bridges(), "bridge left behind"
-    assert not [path for path in _cgroups() if network.name in path], "cgroups left behind"
+    assert not [path for path in _cgroups("pk*", "k8s.io/*") if network.name in path], "cgroups left behind"
     assert not [arguments for _, arguments in processes() if address in arguments], "shims left behind"
     assert os.listdir(directory) == [], "files left behind"
     directory.rmdir()
@@ -85,8 +87,9 @@ def containerd(packed_images: dict[str, bytes]) -> Iterator[PrivateContainerd]:
 
 @pytest.fixture
 def cgroup_parent(containerd: PrivateContainerd, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A cgroup path of the test's own (``/…``) for its pods; killed and removed after the test."""
+    """A cgroup of the test's own (its path, ``/…``) for its pods; killed and removed after the test."""
     name = f"{containerd.cgroup_root}/t{zlib.crc32(request.node.nodeid.encode()):08x}"
+    create_root(discover(), f"/{name}")
     yield f"/{name}"
     remove_cgroups(name)
 
@@ -94,9 +97,10 @@ def cgroup_parent(containerd: PrivateContainerd, request: pytest.FixtureRequest)
 @pytest.fixture
 def no_leaks(containerd: PrivateContainerd) -> Iterator[None]:
     """The test must end with the mounts, network namespaces and cgroups that it began with."""
-    roots = [containerd.base_dir, containerd.run_dir]
-    before = (set(mounts_below(roots)), _named_netns(), _cgroups())
+    roots, name = [containerd.base_dir, containerd.run_dir], containerd.cgroup_root
+    # Others may have a runtime of their own on this machine: their cgroups are not ours to judge.
+    before = (set(mounts_below(roots)), _named_netns(), _cgroups(f"{name}/*"))
     yield
-    after = (set(mounts_below(roots)), _named_netns(), _cgroups())
+    after = (set(mounts_below(roots)), _named_netns(), _cgroups(f"{name}/*"))
     for what, old, new in zip(("mounts", "network namespaces", "cgroups"), before, after, strict=True):
         assert new <= old, f"{what} left behind: {sorted(new - old)}"

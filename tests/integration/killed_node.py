@@ -1,5 +1,6 @@
 """The daemon as a process that a test may kill, and the pods that such a test gives it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,8 @@ import yaml
 from pykubelet.base.layout import RUN_DIR_VARIABLE
 from pykubelet.cli.up.daemonconfig import free_port
 from pykubelet.cli.up.images import BUSYBOX
+from pykubelet.cli.up.leftovers import mounts_below, unmount_below
+from pykubelet.cri.errors import CriError
 from pykubelet.cri.types import ContainerState
 from pykubelet.resources.names import uid_of
 
@@ -52,6 +55,7 @@ class Instance:
     """One container as the runtime shows it."""
 
     pod: str
+    uid: str
     name: str
     id: str
     state: ContainerState
@@ -122,11 +126,26 @@ class KilledNode:
         self._process = None
         return code
 
+    def last_words(self) -> str:
+        """The end of the daemon's log."""
+        return "\n".join(self.daemon_log.read_text(errors="replace").splitlines()[-20:])
+
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self.reap()
+
+    def mounts(self) -> list[str]:
+        """What is mounted below the root directory, which is a mount itself."""
+        return [point for point in mounts_below([self.root]) if point != str(self.root)]
+
+    def clean_up(self) -> None:
+        """End the process if it runs, and take the mounts away (the root directory stays shared)."""
+        if self.alive:
+            self.kill()
+            self.reap()
+        unmount_below([self.root])
 
     # --- what it is told ------------------------------------------------------
 
@@ -167,9 +186,13 @@ class KilledNode:
 
     def cgroups(self) -> set[str]:
         """UIDs of all pods that have a cgroup in any hierarchy."""
-        tops = Path("/sys/fs/cgroup").iterdir()
-        found = (path for top in tops for path in top.glob(f"{self.cgroup_root.lstrip('/')}/kubepods/**/*"))
-        return {uid for path in found if path.is_dir() and (uid := uid_of(path.name)) is not None}
+        found: set[str] = set()
+        for top in Path("/sys/fs/cgroup").iterdir():
+            pods = top / self.cgroup_root.lstrip("/") / "kubepods"
+            for level in (pods, pods / "burstable", pods / "besteffort"):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    found |= {uid for name in os.listdir(level) if (uid := uid_of(name)) is not None}
+        return found
 
     def temporary_files(self) -> list[Path]:
         """Hidden files outside volumes: leftovers of writes that were cut."""
@@ -184,10 +207,15 @@ async def instances(runtime) -> list[Instance]:
     """Every container of every pod."""
     found = []
     for listed in await runtime.list_containers():
-        status = await runtime.container_status(listed.id)
+        try:
+            status = await runtime.container_status(listed.id)
+        except CriError as error:
+            assert error.not_found, error
+            continue
         found.append(
             Instance(
                 status.labels["io.kubernetes.pod.name"],
+                status.labels["io.kubernetes.pod.uid"],
                 status.name,
                 status.id,
                 status.state,

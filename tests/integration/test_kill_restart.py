@@ -5,7 +5,6 @@ import json
 import random
 import time
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from tests.integration.killed_node import KilledNode, container, exec_hook, inst
 from pykubelet.base.clock import SystemClock
 from pykubelet.cri.client import CriClient
 from pykubelet.cri.types import ContainerState, SandboxState
-from pykubelet.linux.cgroup_discovery import discover
-from pykubelet.resources import create_root
 
 SEED = 20260
 #: Seconds within which a daemon reaches the moment at which it is to be killed.
@@ -34,8 +31,6 @@ LASTING = {
     "memory-node": {"app"},
     "host-node": {"app"},
 }
-#: Pods that are ready from the beginning to the end.
-READY = set(LASTING)
 
 
 def standing_pods():
@@ -250,14 +245,21 @@ class Scene:
                 result = await result
             if result:
                 return
-            assert self.node.alive, f"the daemon ended while waiting for {what}"
-            assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+            words = self.node.last_words
+            assert self.node.alive, f"the daemon ended while waiting for {what}:\n{words()}"
+            assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{words()}"
             self.look_at_statuses()
             await asyncio.sleep(0.05)
 
     async def running(self, name: str, containers: set[str]) -> bool:
         seen = await instances(self.runtime)
         return containers <= {i.name for i in seen if i.pod == name and i.state is ContainerState.RUNNING}
+
+    def miss(self, moment: Moment) -> None:
+        """Note that *moment* did not come, with what was decided instead."""
+        lines = (self.node.root / "journal.jsonl").read_text().splitlines()[-12:]
+        print(f"{moment.name} did not come:", *lines, sep="\n  ")
+        self.missed.append(moment.name)
 
     # --- killing --------------------------------------------------------------
 
@@ -285,13 +287,13 @@ class Scene:
             try:
                 await asyncio.wait_for(reached.wait(), REACH)
             except TimeoutError:
-                self.missed.append(moment.name)
+                self.miss(moment)
         elif moment.seen is not None:
             delay = 0.0
             while not moment.seen(self):
                 await asyncio.sleep(0.001)
                 if time.monotonic() > deadline:
-                    self.missed.append(moment.name)
+                    self.miss(moment)
                     break
         await asyncio.sleep(delay)
         self.node.kill()
@@ -310,9 +312,12 @@ async def establish(scene: Scene) -> None:
     for name, containers in LASTING.items():
         await scene.until(f"{name} runs", lambda n=name, c=containers: scene.running(n, c))
 
+    seen = await instances(scene.runtime)
+    scene.standing = {i.uid for i in seen if i.pod in LASTING}
+
     def all_ready() -> bool:
         scene.look_at_statuses()
-        return len(scene.ready) >= len(READY)
+        return scene.standing <= scene.ready
 
     await scene.until("all are ready", all_ready)
 
@@ -323,7 +328,6 @@ async def establish(scene: Scene) -> None:
     for i in await instances(scene.runtime):
         if i.name in LASTING.get(i.pod, ()):
             scene.lasting[i.pod, i.name] = (i.id, i.started_at)
-    scene.standing = set(scene.ready)
 
 
 async def rounds(scene: Scene) -> None:
@@ -384,7 +388,6 @@ async def settled(scene: Scene, wanted: int, seconds: float = CONVERGE) -> None:
 
 @pytest.mark.timeout(280)
 async def test_killed_in_the_middle_of_everything(containerd, cgroup_parent, no_leaks, short_dir):
-    create_root(discover(), cgroup_parent)
     endpoint = f"unix://{short_dir / 'proxy.sock'}"
     node = KilledNode(
         short_dir,
@@ -394,7 +397,7 @@ async def test_killed_in_the_middle_of_everything(containerd, cgroup_parent, no_
         crashLoopBackOff={"maxContainerRestartPeriod": "2s"},
     )
     runtime = CriClient(containerd.endpoint, clock=SystemClock())
-    async with CriProxy(endpoint, containerd.endpoint) as proxy, aclosing(runtime):
+    async with CriProxy(endpoint, containerd.endpoint) as proxy:
         scene = Scene(node, proxy, runtime, random.Random(SEED))
         try:
             began = time.monotonic()
@@ -413,8 +416,8 @@ async def test_killed_in_the_middle_of_everything(containerd, cgroup_parent, no_
                 node.forget(manifest["metadata"]["name"])
             await settled(scene, 0)
             assert node.stop() == 0
+            assert await asyncio.to_thread(node.mounts) == []
             print(f"done after {time.monotonic() - began:.1f} s")
         finally:
-            if node.alive:
-                node.kill()
-                node.reap()
+            await asyncio.to_thread(node.clean_up)
+            await runtime.close()

@@ -53,6 +53,7 @@ def test_shortest_mount_point_wins():
     assert mount_points(mounts) == {
         "cpu": Path("/sys/fs/cgroup/cpu"),
         "cpuacct": Path("/sys/fs/cgroup/cpu"),
+        "unified": Path("/sys/fs/cgroup/unified"),
     }
 
 

@@ -2,8 +2,13 @@
 
 import contextlib
 import os
+import re
 import secrets
 from pathlib import Path
+from typing import Final
+
+#: How the file is called that :func:`write_atomic` writes before it renames it.
+_TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
 def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o600, fsync: bool = True) -> None:
@@ -27,6 +32,17 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o600, fsync: boo
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def remove_temporary(directory: Path) -> None:
+    """Remove what :func:`write_atomic` left in *directory* when it was killed; blocking.
+
+    Only for a directory that nobody writes to now.
+    """
+    for path in directory.glob(".*") if directory.is_dir() else ():
+        if _TEMPORARY.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def read_limited(path: Path, limit: int) -> bytes:

@@ -207,11 +207,12 @@ class Connection:
         self._out += struct.pack(">HHI", 0x8000 | VERSION, kind, (flags << 24) | len(body)) + body
 
     def _pack(self, headers: Mapping[str, str]) -> bytes:
-        plain = [struct.pack(">I", len(headers))]
-        for name, value in headers.items():
-            for text in (name.lower().encode(), value.encode()):
-                plain.append(struct.pack(">I", len(text)) + text)
-        return self._deflate.compress(b"".join(plain)) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+        plain = struct.pack(">I", len(headers)) + b"".join(
+            struct.pack(">I", len(text)) + text
+            for name, value in headers.items()
+            for text in (name.lower().encode(), value.encode())
+        )
+        return self._deflate.compress(plain) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
 
     # --- receiving ------------------------------------------------------------
 

@@ -122,7 +122,10 @@ class Stages:
         return tuple(stage.name for stage in self._started)
 
     async def start(self) -> None:
-        """Start what was added and does not run yet, in order; on an error stop all and raise it."""
+        """Start what was added and does not run yet, in order; on an error stop all and raise it.
+
+        After that, or after :meth:`stop`, another call starts all of it again.
+        """
         loop = asyncio.get_running_loop()
         try:
             for stage in self._stages[len(self._started) :]:
@@ -149,7 +152,6 @@ class Stages:
                 await stage.clean_up()
             except Exception:
                 log.exception("cleaning up %s failed", stage.name)
-        self._stages.clear()
 
 
 async def first_of(*awaitables: Coroutine[Any, Any, Any], timeout: float | None = None) -> bool:

@@ -178,8 +178,9 @@ class Assembly:
         devices = block_devices(container, mounted)
         env = await self._environment(pod, container, mounted, ips)
         visible = {name: value for extra in extras for name, value in extra.env} | env
-        mounts = await self._mounts(pod, container, mounted, visible, ips, extras)
+        # Before the mounts: what is refused here leaves no file behind.
         security = container_security(pod, container, image_user(image), await self._security(pod, target_id))
+        mounts = await self._mounts(pod, container, mounted, visible, ips, extras)
         machine = MachineFacts(
             self._node.memory_capacity, self._node.swap_capacity, self._node.huge_page_sizes
         )

@@ -71,7 +71,8 @@ def make_termination_log(layout: Layout, uid: str, container: str) -> Path:
     :raises OSError: it cannot be made.
     """
     directory = layout.pod_containers(uid) / container
-    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    for made in (directory.parent, directory):
+        made.mkdir(mode=0o750, parents=True, exist_ok=True)
     path = directory / secrets.token_hex(4)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:

@@ -8,6 +8,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from pykubelet.api.core import Container, HTTPGetAction, LifecycleHandler, Pod
+from pykubelet.api.podinfo import pod_ref
 from pykubelet.base.clock import Clock
 from pykubelet.base.gotext import go_list, go_quote
 from pykubelet.base.journal import Events, PodRef
@@ -98,7 +99,7 @@ class Hooks:
 
         :raises HookError: it failed.
         """
-        ref = PodRef(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
+        ref = pod_ref(pod)
         where = f'for Container "{container.name}" in Pod "{ref}" failed - error:'
         if hook.exec is not None:
             await self._exec(container_id, hook.exec.command, where)

@@ -10,7 +10,7 @@ from pykubelet.base.errors import StartError
 from pykubelet.base.gotext import format_duration
 from pykubelet.base.journal import Events, Journal, PodRef
 from pykubelet.cri.door import ImageService
-from pykubelet.cri.errors import CriError
+from pykubelet.cri.errors import Code, CriError
 from pykubelet.cri.types import Image
 from pykubelet.rpc import cri_v1
 
@@ -137,9 +137,9 @@ class Images:
         except _QpsExceededError as error:
             raise self._failed(need, key, str(error)) from error
         except CriError as error:
-            # The runtime's named errors stand at the start of its own words.
-            named = error.message.startswith(tuple(_NAMED_ERRORS))
-            raise self._failed(need, key, error.message if named else str(error)) from error
+            # An error without a code of its own, and the runtime's named errors, are told in its own words.
+            plain = error.code is Code.Unknown or error.message.startswith(tuple(_NAMED_ERRORS))
+            raise self._failed(need, key, error.message if plain else str(error)) from error
         size = ensured.info.size if ensured.info is not None else 0
         whole = self._clock.monotonic() - asked
         self._event(

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 from pykubelet.api.core import Container, ContainerKind, EphemeralContainer, Pod
+from pykubelet.api.podinfo import pod_ref
 from pykubelet.base.clock import Clock
 from pykubelet.base.errors import SandboxError, StartError, VolumeError
-from pykubelet.base.journal import Events, Journal, PodRef
+from pykubelet.base.journal import Events, Journal
 from pykubelet.base.layout import Layout
 from pykubelet.cri.door import Runtime, Turn
 from pykubelet.cri.errors import CriError
@@ -47,11 +48,6 @@ log = logging.getLogger(__name__)
 _LISTS = {"init": "initContainers", "regular": "containers", "ephemeral": "ephemeralContainers"}
 #: Seconds that a container gets in any case.
 _MIN_GRACE = 2
-
-
-def pod_ref(pod: Pod) -> PodRef:
-    """What names the pod."""
-    return PodRef(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
 
 
 def turn_of(pod: Pod) -> Turn:

@@ -172,7 +172,7 @@ class CriClient:
     ) -> str:
         """See :class:`~pykubelet.cri.door.RuntimeService`."""
         request = cri_v1.RunPodSandboxRequest(config=config, runtime_handler=runtime_handler)
-        async with self.slots.hold("RunPodSandbox", turn, ends=False):
+        async with self.slots.hold("RunPodSandbox", turn):
             answer = await self._runtime.call("RunPodSandbox", "run_podsandbox", request, 2 * self._timeout)
         text = f"PodSandboxId is not set for sandbox {go_quote(config.metadata.name)}"
         return _needs(answer.pod_sandbox_id, "RunPodSandbox", text)
@@ -241,7 +241,7 @@ class CriClient:
         request = cri_v1.CreateContainerRequest(
             pod_sandbox_id=sandbox_id, config=config, sandbox_config=sandbox_config
         )
-        async with self.slots.hold("CreateContainer", turn, ends=False):
+        async with self.slots.hold("CreateContainer", turn, goes_on=True):
             answer = await self._call("CreateContainer", "create_container", request)
         text = f"ContainerId is not set for container {go_quote(config.metadata.name)}"
         return _needs(answer.container_id, "CreateContainer", text)
@@ -249,7 +249,7 @@ class CriClient:
     async def start_container(self, container_id: str, *, turn: Turn = ANYONE) -> None:
         """See :class:`~pykubelet.cri.door.RuntimeService`."""
         request = cri_v1.StartContainerRequest(container_id=container_id)
-        async with self.slots.hold("StartContainer", turn, ends=False):
+        async with self.slots.hold("StartContainer", turn, goes_on=True):
             await self._call("StartContainer", "start_container", request)
 
     async def stop_container(self, container_id: str, timeout: int) -> None:

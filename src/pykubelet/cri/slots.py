@@ -24,6 +24,8 @@ class Ticket:
     pod: str
     ends: bool
     priority: int
+    #: The pod has a sandbox already.
+    goes_on: bool = False
     number: int = 0
     overtaken: int = 0
 
@@ -31,8 +33,10 @@ class Ticket:
 class SlotQueue:
     """Who holds a slot and who gets the next one; pure.
 
-    Ends go before starts, then higher priority, then the pod that holds fewest slots,
-    then the pod that was served longest ago, then whoever came first.
+    Ends go before starts, then higher priority, then what brings a pod that was begun
+    further (a pod is of use once it runs, ten half-made ones are of none), then the pod
+    that holds fewest slots, then the pod that was served longest ago, then whoever came
+    first.
     """
 
     def __init__(self, limit: int) -> None:
@@ -91,6 +95,7 @@ class SlotQueue:
             1,
             0 if ticket.ends else 1,
             -ticket.priority,
+            0 if ticket.goes_on else 1,
             busy.get(ticket.pod, 0),
             self._last_served.get(ticket.pod, 0),
             ticket.number,
@@ -189,9 +194,11 @@ class Slots:
         return self._queue.waiting
 
     @contextlib.asynccontextmanager
-    async def hold(self, kind: str, turn: Turn, *, ends: bool) -> AsyncIterator[None]:
+    async def hold(
+        self, kind: str, turn: Turn, *, ends: bool = False, goes_on: bool = False
+    ) -> AsyncIterator[None]:
         """Hold a slot for one call of *kind*; its latency counts when it went well."""
-        ticket = Ticket(turn.pod, ends, turn.priority)
+        ticket = Ticket(turn.pod, ends, turn.priority, goes_on)
         self._queue.add(ticket)
         mine = self._turns[ticket] = asyncio.get_running_loop().create_future()
         try:

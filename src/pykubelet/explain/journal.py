@@ -72,9 +72,17 @@ class DecisionJournal:
         """Read what was kept, then keep on writing."""
         if self._file is None:
             return
-        for entry in await asyncio.to_thread(_load, self._file):
+        kept = await asyncio.to_thread(_load, self._file)
+        early = sorted((*self._node, *(e for of in self._pods.values() for e in of)), key=lambda e: e.seq)
+        self._pods.clear()
+        self._node.clear()
+        for entry in kept:
             self._keep(entry)
-            self._seq = max(self._seq, entry.seq)
+        # What was said before this start comes after what was kept, and must not take its numbers.
+        self._seq = max((entry.seq for entry in kept), default=0)
+        for entry in early:
+            entry.seq = self._next()
+            self._keep(entry)
         self._tasks.forever("write", self._write_forever)
 
     async def stop(self) -> None:

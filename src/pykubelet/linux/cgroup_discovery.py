@@ -39,7 +39,7 @@ def discover(root: Path = Path("/"), *, write: Write = write_file) -> CgroupFs:
         v2 = CgroupV2(unified, page_sizes=sizes, write=write)
         _require(cgroup_v2.REQUIRED, set(v2.available))
         return v2
-    points = cgroup_v1.mount_points(mounts)
+    points = cgroup_v1.mount_points(mounts, root / cgroup_v1.HYBRID.relative_to("/"))
     _require(cgroup_v1.REQUIRED, set(points))
     return CgroupV1(points, page_sizes=sizes, write=write)
 

@@ -24,13 +24,23 @@ COUNTED = ("cpu", "cpuacct", "cpuset", "memory", "systemd", "pids", "hugetlb")
 #: Without these a node cannot run pods.
 REQUIRED = ("cpu", "cpuacct", "cpuset", "memory")
 
+#: A machine with v1 controllers may have the unified hierarchy there beside them ("hybrid"): runc puts
+#: containers into it as well, so that a pod's cgroup is made and removed there like in all others.
+HYBRID = Path("/sys/fs/cgroup/unified")
+_HYBRID_KEY = "unified"
+
 _CPUSET_INHERITED = ("cpuset.cpus", "cpuset.mems")
 
 
-def mount_points(mounts: list[Mount]) -> dict[str, Path]:
-    """Where each v1 controller is mounted; of several places the one with the shortest path."""
+def mount_points(mounts: list[Mount], hybrid: Path = HYBRID) -> dict[str, Path]:
+    """Where each v1 controller is mounted; of several places the one with the shortest path.
+
+    ``unified`` is the hierarchy without controllers, where it is mounted at *hybrid*.
+    """
     points: dict[str, Path] = {}
     for mount in mounts:
+        if mount.kind == "cgroup2" and mount.point == hybrid:
+            points[_HYBRID_KEY] = hybrid
         if mount.kind != "cgroup":
             continue
         for controller in mount.controllers:

@@ -140,10 +140,11 @@ class Observer:
         since = self._clock.monotonic() if newer_than is None else newer_than
         lock = self._locks.setdefault(uid, asyncio.Lock())
         async with lock:
+            # From here on a hint means something that this reading may not see.
+            self._hints.discard(uid)
             known = self._cache.get(uid)
             if known is not None and known.read_at > since and uid not in self._dirty:
                 return known
-            self._hints.discard(uid)
             try:
                 async with asyncio.timeout(READ_TIMEOUT):
                     pod = await self._read(uid)
@@ -254,7 +255,8 @@ class Observer:
 
     def forget(self, uid: str) -> None:
         """Drop a pod of which nothing is left and that nobody wants any more."""
-        if uid not in self._states:
+        lock = self._locks.get(uid)
+        if uid not in self._states and (lock is None or not lock.locked()):
             self._cache.pop(uid, None)
             self._locks.pop(uid, None)
             self._dirty.discard(uid)

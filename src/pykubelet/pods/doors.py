@@ -1,6 +1,7 @@
 """The doors of this room: what a pod's worker needs from others, and what it offers them."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from pykubelet.api.admission import Rejection
@@ -198,6 +199,10 @@ class StatusSink(Protocol):
 
     def remove(self, uid: str) -> None:
         """Forget the pod."""
+        ...
+
+    def keep_only(self, uids: AbstractSet[str]) -> None:
+        """Forget all other pods: those that ended while no daemon ran."""
         ...
 
 

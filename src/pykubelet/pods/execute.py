@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from pykubelet.api.core import Container, Pod
-from pykubelet.api.podinfo import field_path, find_container, is_sidecar
+from pykubelet.api.podinfo import field_path, find_container, is_sidecar, pod_ref
 from pykubelet.base.clock import Clock
 from pykubelet.base.errors import SandboxError, StartError
-from pykubelet.base.journal import Events, Journal, PodRef
+from pykubelet.base.journal import Events, Journal
 from pykubelet.cri.errors import CriError
 from pykubelet.observe.types import ObservedPod
 
@@ -99,7 +99,7 @@ class Executor:
 
     async def _end(self, pod: Pod, observed: ObservedPod, plan: Plan, outcome: Outcome) -> bool:
         """Kill and remove what the plan says; False when what follows must wait."""
-        ref = _ref(pod)
+        ref = pod_ref(pod)
         if plan.kill_pod is not None:
             if plan.create_sandbox is not None and plan.create_sandbox.changed:
                 self._events.pod_event(
@@ -155,7 +155,7 @@ class Executor:
         self._journal.record(
             "ContainerRemoved",
             f"removed a dead instance of {order.container}",
-            pod=_ref(pod),
+            pod=pod_ref(pod),
             container=order.container,
             cause=order.cause,
             id=order.id,
@@ -166,7 +166,7 @@ class Executor:
     async def _make_sandbox(self, pod: Pod, plan: Plan, outcome: Outcome) -> tuple[str, ObservedPod] | None:
         order = plan.create_sandbox
         assert order is not None
-        ref = _ref(pod)
+        ref = pod_ref(pod)
         self._journal.record(
             "CreateSandbox", f"making a sandbox (attempt {order.attempt})", pod=ref, cause=order.cause
         )
@@ -194,7 +194,7 @@ class Executor:
     ) -> bool:
         """Start one container unless it is in back-off; whether it was started."""
         container = _ordered(pod, order)
-        ref, uid = _ref(pod), pod.metadata.uid
+        ref, uid = pod_ref(pod), pod.metadata.uid
         key, exit_before = backoff_key(pod, container), last_exit(observed, container.name)
         ended_at = exit_before.finished_at if exit_before is not None else None
         verdict = self._crash_loop.decide(key, self._clock.now_ns(), ended_at)
@@ -222,11 +222,14 @@ class Executor:
             )
             outcome.failed(str(error))
             return False
+        except (CriError, OSError) as error:
+            outcome.failed(f"starting {order.container}: {error}")
+            return False
         self._reasons.clear(uid, order.container)
         return True
 
     def _back_off(self, pod: Pod, order: StartContainer, wait: Wait, outcome: Outcome) -> None:
-        ref = _ref(pod)
+        ref = pod_ref(pod)
         message = backoff_message(ref, order.container, wait)
         self._events.pod_event(
             ref,
@@ -248,10 +251,6 @@ class Executor:
         outcome.waits(wait.until)
 
 
-def _ref(pod: Pod) -> PodRef:
-    return PodRef(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
-
-
 def _sidecar(pod: Pod, order: StartContainer) -> bool:
     return order.kind == "init" and is_sidecar(_ordered(pod, order))
 
@@ -260,5 +259,5 @@ def _ordered(pod: Pod, order: StartContainer) -> Container:
     """The container that the order names; an order can only name one that the pod has."""
     found = find_container(pod, order.container)
     if found is None:
-        raise KeyError(f"pod {_ref(pod)} has no container {order.container}")
+        raise KeyError(f"pod {pod_ref(pod)} has no container {order.container}")
     return found[0]

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pykubelet.api.podinfo import pod_ref
 from pykubelet.base.clock import Clock
 from pykubelet.base.journal import Journal, PodRef
 from pykubelet.base.tasks import TaskOwner
@@ -17,7 +18,7 @@ from pykubelet.observe.types import ObservedPod
 
 from .doors import PodCgroups, Probes, StatusSink
 from .lifecycle import KillRequest, WorkerUpdate, final_phase
-from .manager import PodManager, ref_of
+from .manager import PodManager
 from .store import PodStore
 from .worker import PodWorkers
 
@@ -72,8 +73,20 @@ class Housekeeping:
         self._doors = doors
         self._tasks = TaskOwner("housekeeping")
         self._wanted = asyncio.Event()
-        #: Whether one whole pass was made; before, unknown pods are not taken for orphans by others.
-        self.passed = False
+        self._passed = asyncio.Event()
+
+    @property
+    def passed(self) -> bool:
+        """Whether one whole pass was made; before, unknown pods are not taken for orphans by others."""
+        return self._passed.is_set()
+
+    async def first_pass(self, seconds: float) -> None:
+        """Wait for the first whole pass, at most *seconds*."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._passed.wait()
+        except TimeoutError:
+            log.info("nothing was tidied within %.0f s", seconds)
 
     def start(self) -> None:
         """Begin to tidy."""
@@ -102,18 +115,20 @@ class Housekeeping:
                 self._wanted.set()
                 continue
             await self.tidy()
-            self.passed = True
+            self._passed.set()
 
     async def tidy(self) -> None:
         """One pass."""
-        in_cgroups = await self._doors.cgroups.list_pods()
         self._end_unwanted()
         self._kill_orphans()
         self._doors.probes.keep_only(
             {uid for uid, state in self._workers.states().items() if state.containers_may_run}
         )
         self._start_missing()
-        await self._clean_cgroups(in_cgroups)
+        self._doors.statuses.keep_only(
+            {*self._workers.states(), *(pod.metadata.uid for pod in self._store.pods())}
+        )
+        await self._clean_cgroups()
         for uid in self._observer.cached_uids():
             if self._store.get(uid) is None and self._workers.state(uid) is None:
                 self._observer.forget(uid)
@@ -155,12 +170,17 @@ class Housekeeping:
                 continue
             mirror = self._store.mirror_of(pod)
             if not final_phase(pod) and not self._manager.rejected(uid):
-                self._journal.record("PodRestarted", "it is wanted, but had no worker", pod=ref_of(pod))
+                self._journal.record("PodRestarted", "it is wanted, but had no worker", pod=pod_ref(pod))
                 self._workers.update(WorkerUpdate("create", pod, mirror, cause="it had no worker"))
             elif pod.metadata.deletionTimestamp is not None and final_phase(pod):
                 self._workers.update(WorkerUpdate("kill", pod, mirror, cause="it was deleted after its end"))
 
-    async def _clean_cgroups(self, in_cgroups: set[str]) -> None:
+    async def _clean_cgroups(self) -> None:
+        try:
+            in_cgroups = await self._doors.cgroups.list_pods()
+        except OSError as error:
+            log.warning("the pods' cgroups cannot be listed: %s", error)
+            return
         for uid in sorted(in_cgroups):
             state = self._workers.state(uid)
             if state is not None and state.containers_may_run:

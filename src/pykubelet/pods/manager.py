@@ -13,14 +13,15 @@ from datetime import UTC, datetime
 import msgspec
 
 from pykubelet.api.core import Pod, PodStatus
-from pykubelet.api.podinfo import is_mirror
+from pykubelet.api.podinfo import is_mirror, pod_ref
 from pykubelet.base.clock import Clock
-from pykubelet.base.journal import Events, Journal, PodRef
+from pykubelet.base.journal import Events, Journal
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.observe.changes import ChangeKind, PodChange
 
 from .admission import AdmissionChain
 from .doors import StatusChange, StatusSink
+from .grace import kill_timeout
 from .lifecycle import KillRequest, WorkerUpdate, final_phase
 from .sources import Op, PodConfig, PodUpdate
 from .store import PodStore
@@ -30,13 +31,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds that the loop rests while the runtime cannot be worked with: first, and at most.
 UNHEALTHY_WAIT = (0.1, 5.0)
-#: Seconds after which a kill that was asked for is given up on: at least, and in graces.
-KILL_WAIT_MIN, KILL_WAIT_GRACES = 10.0, 1.5
-
-
-def ref_of(pod: Pod) -> PodRef:
-    """What names *pod* in the journal and in events."""
-    return PodRef(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +102,10 @@ class PodManager:
                     update = await config.next_update()
             except TimeoutError:
                 continue
-            self._take(update)
-            config.processed(update)
+            try:
+                self._take(update)
+            finally:
+                config.processed(update)
 
     def _take(self, update: PodUpdate) -> None:
         handler = {
@@ -124,7 +120,7 @@ class PodManager:
                 handler(pod, update.source)
             except Exception:
                 # One pod that cannot be handled must not stop the others.
-                log.exception("handling %s of pod %s failed", update.op.name, ref_of(pod))
+                log.exception("handling %s of pod %s failed", update.op.name, pod_ref(pod))
         self._doors.on_untidy()
 
     def _add(self, pod: Pod, source: str) -> None:
@@ -133,7 +129,7 @@ class PodManager:
             self._mirror_changed(pod)
             return
         self._doors.on_desired(pod)
-        self._journal.record("PodAdded", f"source {source} wants the pod", pod=ref_of(pod), source=source)
+        self._journal.record("PodAdded", f"source {source} wants the pod", pod=pod_ref(pod), source=source)
         self._forget_refusal(pod)
         state = self._workers.state(pod.metadata.uid)
         ending = state is not None and state.terminating
@@ -151,7 +147,7 @@ class PodManager:
         self._doors.on_desired(pod)
         deleted = pod.metadata.deletionTimestamp is not None
         text = "deleted" if deleted else "changed"
-        self._journal.record("PodChanged", f"source {source} {text} the pod", pod=ref_of(pod), source=source)
+        self._journal.record("PodChanged", f"source {source} {text} the pod", pod=pod_ref(pod), source=source)
         self._workers.update(
             WorkerUpdate("update", pod, self._store.mirror_of(pod), cause=f"{text} by source {source}")
         )
@@ -163,7 +159,7 @@ class PodManager:
             return
         self._doors.on_desired(pod)
         self._journal.record(
-            "PodRemoved", f"source {source} no longer has it", pod=ref_of(pod), source=source
+            "PodRemoved", f"source {source} no longer has it", pod=pod_ref(pod), source=source
         )
         if not self._doors.sources_ready():
             # Another source may still bring it; housekeeping ends it when all were seen.
@@ -219,7 +215,7 @@ class PodManager:
         rejection = self._doors.admission.admit(pod, others)
         if rejection is None:
             return True
-        self._events.pod_event(ref_of(pod), "Warning", rejection.reason, rejection.message)
+        self._events.pod_event(pod_ref(pod), "Warning", rejection.reason, rejection.message)
         status = msgspec.structs.replace(
             self._doors.statuses.get(pod.metadata.uid) or pod.status,
             phase="Failed",
@@ -272,8 +268,6 @@ class PodManager:
         pod = self._store.get(uid)
         if pod is None:
             return
-        spec = pod.spec.terminationGracePeriodSeconds or 0
-        wait = max(KILL_WAIT_MIN, (spec if grace is None else grace) * KILL_WAIT_GRACES)
         self._workers.update(
             WorkerUpdate(
                 "kill", pod, self._store.mirror_of(pod),
@@ -281,11 +275,11 @@ class PodManager:
             )
         )  # fmt: skip
         try:
-            async with asyncio.timeout(wait):
+            async with asyncio.timeout(kill_timeout(pod, grace)):
                 await self._workers.ending(uid).wait()
         except TimeoutError:
             self._events.pod_event(
-                ref_of(pod),
+                pod_ref(pod),
                 "Warning",
                 "ExceededGracePeriod",
                 "Container runtime did not kill the pod within specified grace period.",

@@ -7,13 +7,14 @@ the pod start?) is read back from one small file a pod.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import msgspec
 
 from pykubelet.api.codec import decode, encode
 from pykubelet.api.core import Pod, PodStatus
-from pykubelet.base.files import read_limited, write_atomic
+from pykubelet.base.files import read_limited, remove_temporary, write_atomic
 from pykubelet.base.tasks import TaskOwner
 
 from .status import terminal_status
@@ -76,6 +77,11 @@ class LocalStatuses:
         if self._statuses.pop(uid, None) is not None:
             self._touch(uid)
 
+    def keep_only(self, uids: AbstractSet[str]) -> None:
+        """See ``StatusSink``."""
+        for uid in self._statuses.keys() - uids:
+            self.remove(uid)
+
     def _touch(self, uid: str) -> None:
         self._dirty.add(uid)
         self._wake.set()
@@ -96,6 +102,7 @@ class LocalStatuses:
 
 
 def _load(directory: Path) -> dict[str, PodStatus]:
+    remove_temporary(directory)
     statuses: dict[str, PodStatus] = {}
     for file in sorted(directory.glob("*.json")) if directory.is_dir() else []:
         try:

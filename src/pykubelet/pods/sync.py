@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pykubelet.api.core import Pod, PodStatus
+from pykubelet.api.podinfo import pod_ref
 from pykubelet.base.clock import Clock
 from pykubelet.base.errors import VolumeError
 from pykubelet.base.journal import Events, Journal, PodRef
@@ -29,7 +30,7 @@ from .status import (
     unready_with_probe,
 )
 from .termination import kill_pod
-from .worker import SyncOutcome, TerminationError
+from .worker import ERROR_WAIT, SyncOutcome, TerminationError
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +59,6 @@ class SyncDoors:
     wanted: Callable[[str], bool]
 
 
-def _ref(pod: Pod) -> PodRef:
-    return PodRef(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
-
-
 def _runs(observed: ObservedPod) -> bool:
     return any(c.state is ContainerState.RUNNING for c in observed.containers)
 
@@ -85,7 +82,7 @@ class PodSyncer:
         pod = update.pod
         if pod is None:
             return SyncOutcome(terminal=True, cause="there is no pod object")
-        ref = _ref(pod)
+        ref = pod_ref(pod)
         status = self._report(pod, observed)
         if status.phase in FINAL_PHASES:
             return SyncOutcome(terminal=True, cause=f"its phase is {status.phase} {status.reason}".rstrip())
@@ -94,11 +91,11 @@ class PodSyncer:
             self._events.pod_event(ref, "Warning", "NetworkNotReady", f"network is not ready: {problem}")
             return SyncOutcome(error=f"network is not ready: {problem}", network=True)
         began = self._clock.monotonic()
-        error = await self._ensure_cgroup(pod, observed) or await self._ensure_directories(pod)
-        error = error or await self._ensure_volumes(pod)
+        error, killed = await self._ensure_cgroup(pod, observed)
+        error = error or await self._ensure_directories(pod) or await self._ensure_volumes(pod)
         if error:
             return SyncOutcome(error=error)
-        if self._clock.monotonic() - began > STALE_AFTER:
+        if killed or self._clock.monotonic() - began > STALE_AFTER:
             observed = await self._doors.read(pod.metadata.uid, self._clock.monotonic())
         self._doors.probes.add_pod(pod)
         plan = plan_pod(pod, observed, verdicts=self._doors.probes, restart_all=restart_all_runs(status))
@@ -116,11 +113,13 @@ class PodSyncer:
         if pod.spec.activeDeadlineSeconds is not None and status.startTime is not None:
             age = (self._clock.now() - status.startTime).total_seconds()
             waits.append(pod.spec.activeDeadlineSeconds - age + 0.01)
+        next_in = max(0.0, min(waits)) if waits else None
         error = "; ".join(outcome.errors or ())
         if error:
-            log.info("pod %s: %s", _ref(pod), error)
-            return SyncOutcome(error=error, next_in=None)
-        return SyncOutcome(next_in=max(0.0, min(waits)) if waits else None)
+            log.info("pod %s: %s", pod_ref(pod), error)
+            # What failed is tried again after its own wait, unless something else is due before.
+            return SyncOutcome(error=error, next_in=next_in if (next_in or ERROR_WAIT) < ERROR_WAIT else None)
+        return SyncOutcome(next_in=next_in)
 
     def _report(self, pod: Pod, observed: ObservedPod, *, terminal: bool = False) -> PodStatus:
         """Compute the pod's status and hand it on."""
@@ -143,21 +142,21 @@ class PodSyncer:
             and past_deadline(pod, old, now)
             and old.reason != DEADLINE_REASON
         ):
-            self._events.pod_event(_ref(pod), "Normal", DEADLINE_REASON, DEADLINE_MESSAGE)
+            self._events.pod_event(pod_ref(pod), "Normal", DEADLINE_REASON, DEADLINE_MESSAGE)
         problem = illegal_transition(old, status, pod.spec)
         if problem:
-            self._journal.record("StatusRefused", problem, pod=_ref(pod))
+            self._journal.record("StatusRefused", problem, pod=pod_ref(pod))
             return status
         doors.statuses.set(pod, status)
         for container in unready_with_probe(pod, status, doors.probes):
             doors.probes.poke_readiness(uid, container)
         return status
 
-    async def _ensure_cgroup(self, pod: Pod, observed: ObservedPod) -> str:
-        """The pod's cgroup with its limits; an error's text if it cannot be had."""
-        cgroups, ref = self._doors.cgroups, _ref(pod)
+    async def _ensure_cgroup(self, pod: Pod, observed: ObservedPod) -> tuple[str, bool]:
+        """The pod's cgroup with its limits: why it cannot be had, and whether the pod was killed for it."""
+        cgroups, ref = self._doors.cgroups, pod_ref(pod)
+        killed = False
         try:
-            killed = False
             if not await cgroups.exists(pod) and _runs(observed):
                 # Containers outside their cgroup would run without the pod's limits.
                 result = await kill_pod(
@@ -165,24 +164,24 @@ class PodSyncer:
                     cause="the pod's cgroup is missing while its containers run",
                 )  # fmt: skip
                 if result.error:
-                    return result.error
+                    return result.error, False
                 killed = True
             if killed and pod.spec.restartPolicy == "Never":
-                return ""
+                return "", killed
             await cgroups.update_qos(self._doors.active_pods())
             await cgroups.ensure(pod)
         except OSError as error:
             text = f"unable to ensure pod container exists: {error}"
             self._events.pod_event(ref, "Warning", "FailedCreatePodContainer", text)
-            return text
-        return ""
+            return text, killed
+        return "", killed
 
     async def _ensure_directories(self, pod: Pod) -> str:
         try:
             await self._doors.starter.prepare_pod(pod)
         except OSError as error:
             text = f"error making pod data directories: {error}"
-            self._events.pod_event(_ref(pod), "Warning", "Failed", text)
+            self._events.pod_event(pod_ref(pod), "Warning", "Failed", text)
             return text
         return ""
 
@@ -192,7 +191,7 @@ class PodSyncer:
         except VolumeError as error:
             text = f"Unable to attach or mount volumes: {error}"
             if error.real:
-                self._events.pod_event(_ref(pod), "Warning", "FailedMount", text)
+                self._events.pod_event(pod_ref(pod), "Warning", "FailedMount", text)
             return text
         return ""
 
@@ -217,7 +216,7 @@ class PodSyncer:
         self, pod: Pod | None, observed: ObservedPod, grace: GraceHolder, state: WorkerState
     ) -> ObservedPod:
         """Stop everything and make sure of it."""
-        ref = PodRef(observed.namespace, observed.name, observed.uid) if pod is None else _ref(pod)
+        ref = PodRef(observed.namespace, observed.name, observed.uid) if pod is None else pod_ref(pod)
         result = await kill_pod(
             self._doors.starter, self._events, self._journal, self._clock, pod, observed, grace,
             cause=state.cause,
@@ -246,7 +245,7 @@ class PodSyncer:
         pod = update.pod
         if pod is None:
             return
-        doors, uid, ref = self._doors, pod.metadata.uid, _ref(pod)
+        doors, uid, ref = self._doors, pod.metadata.uid, pod_ref(pod)
         observed = await doors.read(uid, self._clock.monotonic())
         self._report_end(pod, observed, state, terminal=True)
         await doors.volumes.wait_gone(pod)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pykubelet.api.core import Container, Pod
-from pykubelet.api.podinfo import field_path, find_container, is_sidecar
+from pykubelet.api.podinfo import field_path, find_container, is_sidecar, pod_ref
 from pykubelet.base.clock import Clock
 from pykubelet.base.gotext import aggregate
 from pykubelet.base.journal import Events, Journal, PodRef
@@ -202,7 +202,7 @@ class _Killer:
         if grace is None:
             grace = GraceHolder(self.clock, container_grace(pod, container, reason))
         grace.begin()
-        ref = PodRef(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
+        ref = pod_ref(pod)
         text = message or f"Stopping container {container.name}"
         self.events.pod_event(ref, "Normal", "Killing", text, field_path=path)
         self.journal.record(

@@ -344,6 +344,8 @@ class PodWorkers:
         try:
             outcome = await self._work_of_phase(worker, update)
         except asyncio.CancelledError:
+            # What it ordered may still come true: the next look must be newer than this.
+            worker.last_work = self._clock.monotonic()
             raise
         except Exception as error:
             text = str(error) or type(error).__name__

@@ -1,25 +1,36 @@
 """All probes of the node: one worker each, and the last verdict on each container instance."""
 
-import logging
+import asyncio
 import random
 from collections.abc import Callable, Iterator
-from typing import get_args
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from pykubelet.api.core import Container, Pod, PodStatus, Probe
-from pykubelet.api.podinfo import is_sidecar
+from pykubelet.api.core import Container, ContainerStatus, Pod, PodStatus, Probe
+from pykubelet.api.podinfo import is_sidecar, pod_ref
 from pykubelet.base.clock import Clock
-from pykubelet.base.journal import Events, Journal, PodRef
+from pykubelet.base.journal import Events, Journal
 from pykubelet.base.tasks import TaskOwner
 
 from .handlers import Handlers
 from .types import ProbeKind
-from .worker import ProbeTarget, ProbeWorker, find_status, instance_of
-
-log = logging.getLogger(__name__)
+from .worker import ProbeTarget, ProbeWorker, instance_of
 
 #: Called when a verdict changed: kind, pod UID, container, verdict.
 OnVerdict = Callable[[ProbeKind, str, str, bool | None], None]
-_Key = tuple[str, str, ProbeKind]
+_VerdictKey = tuple[ProbeKind, str]
+#: What of a running container makes its probes look at once when it changes.
+_Seen = tuple[str, datetime | None, bool]
+
+
+@dataclass(slots=True)
+class _PodProbes:
+    """What is kept for one pod."""
+
+    workers: dict[tuple[str, str], ProbeWorker] = field(default_factory=dict)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    verdicts: set[_VerdictKey] = field(default_factory=set)
+    seen: dict[str, _Seen] = field(default_factory=dict)
 
 
 class ProbeManager:
@@ -43,10 +54,9 @@ class ProbeManager:
         self._status_of = status_of
         self._on_verdict = on_verdict
         self._rng = rng
-        self._began = clock.monotonic()
-        self._workers: dict[_Key, ProbeWorker] = {}
-        self._verdicts: dict[tuple[ProbeKind, str], bool | None] = {}
-        self._seen: dict[tuple[str, str], tuple[str, object, bool]] = {}
+        self._began, self._began_ns = clock.monotonic(), clock.now_ns()
+        self._pods: dict[str, _PodProbes] = {}
+        self._verdicts: dict[_VerdictKey, bool | None] = {}
         self._tasks = TaskOwner("probe")
 
     async def stop(self) -> None:
@@ -70,35 +80,46 @@ class ProbeManager:
 
     def has_worker(self, pod_uid: str, container: str, kind: str) -> bool:
         """See ``Probes``."""
-        return any(key == (pod_uid, container, kind) for key in self._workers)
+        probes = self._pods.get(pod_uid)
+        return probes is not None and (container, kind) in probes.workers
+
+    def begin(
+        self, kind: ProbeKind, pod: Pod, container: str, container_id: str, verdict: bool | None
+    ) -> None:
+        """What a new instance counts as until it is tried; the status shows anything but success already."""
+        if self._set(pod.metadata.uid, (kind, container_id), verdict) and verdict is True:
+            self._on_verdict(kind, pod.metadata.uid, container, verdict)
 
     def tell(
-        self, kind: ProbeKind, pod: Pod, container: str, container_id: str, verdict: bool | None, why: str
+        self, kind: ProbeKind, pod: Pod, container: str, container_id: str, verdict: bool, why: str
     ) -> None:
         """Take a verdict from a worker; only a change is told on."""
-        key = (kind, container_id)
-        if key in self._verdicts and self._verdicts[key] is verdict:
+        if not self._set(pod.metadata.uid, (kind, container_id), verdict):
             return
-        first = key not in self._verdicts
-        self._verdicts[key] = verdict
-        if first and verdict is not True:
-            # The initial value of a container that was never tried: the status shows it already.
-            return
-        meta = pod.metadata
-        words = {True: "succeeded", False: "failed", None: "is unknown"}[verdict]
-        if not first:
-            self._journal.record(
-                "ProbeVerdict",
-                f"the {kind} probe {words}",
-                pod=PodRef(meta.namespace, meta.name, meta.uid),
-                container=container,
-                cause=why[:256],
-            )
-        self._on_verdict(kind, meta.uid, container, verdict)
+        self._journal.record(
+            "ProbeVerdict",
+            f"the {kind} probe {'succeeded' if verdict else 'failed'}",
+            pod=pod_ref(pod),
+            container=container,
+            cause=why[:256],
+        )
+        self._on_verdict(kind, pod.metadata.uid, container, verdict)
 
-    def forget(self, kind: ProbeKind, container_id: str) -> None:
+    def _set(self, uid: str, key: _VerdictKey, verdict: bool | None) -> bool:
+        """Keep the verdict; False if it is the known one, or the pod is gone."""
+        probes = self._pods.get(uid)
+        if probes is None or (key in self._verdicts and self._verdicts[key] is verdict):
+            return False
+        self._verdicts[key] = verdict
+        probes.verdicts.add(key)
+        return True
+
+    def forget(self, kind: ProbeKind, pod_uid: str, container_id: str) -> None:
         """Forget the verdict on an instance that is gone."""
         self._verdicts.pop((kind, container_id), None)
+        probes = self._pods.get(pod_uid)
+        if probes is not None:
+            probes.verdicts.discard((kind, container_id))
 
     # --- workers --------------------------------------------------------------
 
@@ -106,8 +127,8 @@ class ProbeManager:
         """See ``Probes``."""
         uid = pod.metadata.uid
         for container, kind, probe, sidecar in _probes_of(pod):
-            key = (uid, container.name, kind)
-            present = self._workers.get(key)
+            probes = self._pods.setdefault(uid, _PodProbes())
+            present = probes.workers.get((container.name, kind))
             if present is not None:
                 present.adopt(pod)
                 continue
@@ -116,83 +137,80 @@ class ProbeManager:
                 self._handlers,
                 self,
                 self._clock,
-                self._journal,
                 self._events,
                 self._status_of,
+                self._began_ns,
             )
-            self._workers[key] = worker
-            self._tasks.spawn(
-                f"{kind}/{uid}/{container.name}", self._run(key, worker, self._first_wait(probe))
+            probes.workers[container.name, kind] = worker
+            task = self._tasks.spawn(
+                f"{kind}/{uid}/{container.name}",
+                self._run(probes, (container.name, kind), worker, self._first_wait(probe)),
             )
+            probes.tasks.add(task)
+            task.add_done_callback(probes.tasks.discard)
 
     def _first_wait(self, probe: Probe) -> float:
         """Just after the daemon's start the probes of many running pods are spread over their period."""
         period = float(max(probe.periodSeconds, 1))
         return self._rng.random() * period if self._clock.monotonic() - self._began < period else 0.0
 
-    async def _run(self, key: _Key, worker: ProbeWorker, first_wait: float) -> None:
+    async def _run(
+        self, probes: _PodProbes, key: tuple[str, str], worker: ProbeWorker, first_wait: float
+    ) -> None:
         try:
             await worker.run(first_wait)
         finally:
-            if self._workers.get(key) is worker:
-                del self._workers[key]
+            if probes.workers.get(key) is worker:
+                del probes.workers[key]
 
     def status_changed(self, pod: Pod, status: PodStatus) -> None:
         """Let probes look at once at containers that have just begun to run, or have started up."""
-        uid = pod.metadata.uid
-        for (owner, container, _), worker in list(self._workers.items()):
-            if owner != uid:
-                continue
-            of_container = find_status(status, container)
-            if of_container is None or of_container.state.running is None:
-                continue
-            now = (
-                instance_of(of_container),
-                of_container.state.running.startedAt,
-                of_container.started is True,
-            )
-            if self._seen.get((uid, container)) != now:
+        probes = self._pods.get(pod.metadata.uid)
+        if probes is None:
+            return
+        both = (*status.containerStatuses, *status.initContainerStatuses)
+        now = {s.name: seen for s in both if (seen := _seen(s)) is not None}
+        for (container, _), worker in probes.workers.items():
+            if container in now and probes.seen.get(container) != now[container]:
                 worker.poke()
-        for of_container in (*status.containerStatuses, *status.initContainerStatuses):
-            if of_container.state.running is not None:
-                self._seen[uid, of_container.name] = (
-                    instance_of(of_container),
-                    of_container.state.running.startedAt,
-                    of_container.started is True,
-                )
+        probes.seen = now
 
     def poke_readiness(self, pod_uid: str, container: str) -> None:
         """See ``Probes``."""
-        worker = self._workers.get((pod_uid, container, "readiness"))
+        probes = self._pods.get(pod_uid)
+        worker = probes.workers.get((container, "readiness")) if probes is not None else None
         if worker is not None:
             worker.poke()
 
     def stop_liveness_and_startup(self, pod_uid: str) -> None:
         """See ``Probes``."""
-        for key, worker in list(self._workers.items()):
-            if key[0] == pod_uid and key[2] != "readiness":
+        probes = self._pods.get(pod_uid)
+        if probes is None:
+            return
+        for key, worker in list(probes.workers.items()):
+            if key[1] != "readiness":
                 worker.end_well()
-                del self._workers[key]
+                del probes.workers[key]
 
     def remove_pod(self, pod_uid: str) -> None:
         """See ``Probes``."""
-        for key in [key for key in self._workers if key[0] == pod_uid]:
-            self._workers.pop(key)
-        prefixes = tuple(f"{self._tasks.name}/{kind}/{pod_uid}/" for kind in get_args(ProbeKind))
-        for task in self._tasks.tasks:
-            if task.get_name().startswith(prefixes):
-                task.cancel()
-        for seen in [seen for seen in self._seen if seen[0] == pod_uid]:
-            del self._seen[seen]
-        status = self._status_of(pod_uid)
-        for of_container in (*status.containerStatuses, *status.initContainerStatuses) if status else ():
-            for kind in get_args(ProbeKind):
-                self.forget(kind, instance_of(of_container))
+        probes = self._pods.pop(pod_uid, None)
+        if probes is None:
+            return
+        for task in probes.tasks:
+            task.cancel()
+        for key in probes.verdicts:
+            self._verdicts.pop(key, None)
 
     def keep_only(self, uids: set[str]) -> None:
         """See ``Probes``."""
-        for uid in {key[0] for key in self._workers} - uids:
+        for uid in self._pods.keys() - uids:
             self.remove_pod(uid)
+
+
+def _seen(status: ContainerStatus) -> _Seen | None:
+    running = status.state.running
+    return None if running is None else (instance_of(status), running.startedAt, status.started is True)
 
 
 def _probes_of(pod: Pod) -> Iterator[tuple[Container, ProbeKind, Probe, bool]]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from pykubelet.api.core import Container, ContainerStatus, Pod, PodStatus, Probe
-from pykubelet.api.podinfo import field_path
+from pykubelet.api.podinfo import all_containers, field_path, pod_ref
 from pykubelet.base.clock import Clock, to_ns
-from pykubelet.base.journal import Events, Journal, PodRef
+from pykubelet.base.journal import Events
 
 from .handlers import Handlers
 from .types import Finding, Found, ProbeError, ProbeKind
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3
 #: Seconds that an attempt may take beyond the probe's own time-out (a runtime that hangs).
 PATIENCE = 30.0
+#: Containers that began this long (ns) before the daemon were looked after by the daemon before it.
+_BEFORE_US = 10_000_000_000
 
 #: What a look at the container says: try now, look again later, or end this probe.
 Gate = Literal["try", "wait", "end"]
@@ -29,13 +31,19 @@ Gate = Literal["try", "wait", "end"]
 class VerdictSink(Protocol):
     """Takes verdicts."""
 
+    def begin(
+        self, kind: ProbeKind, pod: Pod, container: str, container_id: str, verdict: bool | None
+    ) -> None:
+        """What a new container instance counts as until it is tried."""
+        ...
+
     def tell(
-        self, kind: ProbeKind, pod: Pod, container: str, container_id: str, verdict: bool | None, why: str
+        self, kind: ProbeKind, pod: Pod, container: str, container_id: str, verdict: bool, why: str
     ) -> None:
         """A verdict on that container instance."""
         ...
 
-    def forget(self, kind: ProbeKind, container_id: str) -> None:
+    def forget(self, kind: ProbeKind, pod_uid: str, container_id: str) -> None:
         """That instance is gone."""
         ...
 
@@ -66,6 +74,33 @@ def instance_of(status: ContainerStatus | None) -> str:
     return status.containerID.partition("://")[2]
 
 
+def may_restart(target: ProbeTarget) -> bool:
+    """Whether the container may ever run again after an end."""
+    if target.sidecar or any(container.restartPolicyRules for container, _ in all_containers(target.pod)):
+        return True
+    return (target.container.restartPolicy or target.pod.spec.restartPolicy) != "Never"
+
+
+def initial_verdict(
+    target: ProbeTarget, status: ContainerStatus, daemon_started_ns: int
+) -> tuple[bool | None] | None:
+    """What the container counts as before it was tried; None leaves the verdict open.
+
+    A container from before this daemon's start keeps what its status says until a try speaks.
+    """
+    running = status.state.running
+    if (
+        running is None
+        or running.startedAt is None
+        or to_ns(running.startedAt) >= daemon_started_ns - _BEFORE_US
+    ):
+        return (INITIAL[target.kind],)
+    if target.sidecar and target.kind == "startup" and status.started is True:
+        # The init containers after it wait for this verdict, and nobody will try again.
+        return (True,)
+    return None
+
+
 def gate(
     target: ProbeTarget, status: ContainerStatus, memory: ProbeMemory, now_ns: int
 ) -> tuple[Gate, float]:
@@ -73,10 +108,7 @@ def gate(
     running = status.state.running
     if running is None:
         over = status.state.terminated is not None
-        policy = (
-            "Always" if target.sidecar else target.container.restartPolicy or target.pod.spec.restartPolicy
-        )
-        return ("end" if over and policy == "Never" else "wait"), 0.0
+        return ("end" if over and not may_restart(target) else "wait"), 0.0
     if memory.held:
         return "wait", 0.0
     delay = target.probe.initialDelaySeconds
@@ -100,22 +132,25 @@ class ProbeWorker:
         handlers: Handlers,
         sink: VerdictSink,
         clock: Clock,
-        journal: Journal,
         events: Events,
         status_of: Callable[[str], PodStatus | None],
+        daemon_started_ns: int,
     ) -> None:
         self._target = target
         self._handlers = handlers
         self._sink = sink
         self._clock = clock
-        self._journal = journal
         self._events = events
         self._status_of = status_of
+        self._daemon_started_ns = daemon_started_ns
         self._memory = ProbeMemory()
         self._poked = asyncio.Event()
         self._ending = False
-        meta = target.pod.metadata
-        self._ref = PodRef(meta.namespace, meta.name, meta.uid)
+        self._ref = pod_ref(target.pod)
+
+    def adopt(self, pod: Pod) -> None:
+        """The pod object changed (labels, deletion); what is probed stays the same."""
+        self._target = replace(self._target, pod=pod)
 
     def poke(self) -> None:
         """Look now."""
@@ -133,14 +168,19 @@ class ProbeWorker:
         period = float(max(self._target.probe.periodSeconds, 1))
         await self._wait(first_wait)
         while not self._ending:
-            now = self._clock.monotonic()
-            step, seconds = await self._look()
+            began = self._clock.monotonic()
+            try:
+                step, seconds = await self._look()
+            except Exception:
+                # A worker that died would leave a container that counts as never probed.
+                log.exception("the %s probe of %s failed", self._target.kind, self._target.container.name)
+                step, seconds = "wait", 0.0
             if step == "end":
                 break
-            took = self._clock.monotonic() - now
+            took = self._clock.monotonic() - began
             await self._wait(seconds if seconds > 0 else max(0.0, period - took))
-        if self._memory.container_id and not self._ending:
-            self._sink.forget(self._target.kind, self._memory.container_id)
+        if not self._ending:
+            self._forget()
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -161,33 +201,31 @@ class ProbeWorker:
         if status is None or of_container is None or not container_id:
             return "wait", 0.0
         if container_id != self._memory.container_id:
-            self._new_instance(container_id)
-        step, seconds = gate(target, of_container, self._memory, self._clock.now_ns())
-        if of_container.state.running is None:
+            self._new_instance(container_id, of_container)
+        if of_container.state.running is None and not self._memory.held:
             self._tell(False, "the container is not running")
-            # What it said of the dead instance does not count for the next one.
-            self._memory = ProbeMemory(container_id, held=True)
+            # What was counted of the dead instance does not count for the next one.
+            self._memory = ProbeMemory(container_id)
+        step, seconds = gate(target, of_container, self._memory, self._clock.now_ns())
         if step == "try":
             await self._try(container_id, status.podIP)
         return step, seconds
 
-    def _new_instance(self, container_id: str) -> None:
-        if self._memory.container_id:
-            self._sink.forget(self._target.kind, self._memory.container_id)
+    def _new_instance(self, container_id: str, status: ContainerStatus) -> None:
+        self._forget()
         self._memory = ProbeMemory(container_id)
-        self._sink.tell(
-            self._target.kind, self._target.pod, self._target.container.name, container_id,
-            INITIAL[self._target.kind], "a new container instance",
-        )  # fmt: skip
+        target = self._target
+        initial = initial_verdict(target, status, self._daemon_started_ns)
+        if initial is not None:
+            self._sink.begin(target.kind, target.pod, target.container.name, container_id, initial[0])
 
     async def _try(self, container_id: str, ip: str) -> None:
         finding = await self._attempt(container_id, ip)
-        if finding is None or self._ending or self._memory.container_id != container_id:
+        if finding is None or self._ending:
             return
         self._report(finding)
-        judgement = judge(
-            self._memory, self._target.probe, self._target.kind, finding.found is not Found.FAILURE
-        )
+        target = self._target
+        judgement = judge(self._memory, target.probe, target.kind, finding.found is not Found.FAILURE)
         self._memory = judgement.memory
         if judgement.verdict is not None:
             self._tell(judgement.verdict, finding.output)
@@ -202,36 +240,31 @@ class ProbeWorker:
                     return await self._handlers.attempt(target.probe, target.container, container_id, ip)
             except (ProbeError, TimeoutError) as error:
                 problem = str(error) or "the runtime did not answer"
-        text = f"{target.kind.capitalize()} probe errored and resulted in unknown state: {problem}"
-        self._events.pod_event(self._ref, "Warning", "Unhealthy", text, field_path=self._field_path())
+            if self._ending:
+                return None
+        self._warn("Unhealthy", f"probe errored and resulted in unknown state: {problem}")
         return None
 
     def _report(self, finding: Finding) -> None:
-        kind = self._target.kind.capitalize()
         if finding.found is Found.FAILURE:
-            self._events.pod_event(
-                self._ref, "Warning", "Unhealthy", f"{kind} probe failed: {finding.output}",
-                field_path=self._field_path(),
-            )  # fmt: skip
+            self._warn("Unhealthy", f"probe failed: {finding.output}")
         elif finding.found is Found.WARNING:
-            self._events.pod_event(
-                self._ref, "Warning", "ProbeWarning", f"{kind} probe warning: {finding.output}",
-                field_path=self._field_path(),
-            )  # fmt: skip
+            self._warn("ProbeWarning", f"probe warning: {finding.output}")
 
-    def _field_path(self) -> str:
-        return field_path(self._target.pod, self._target.container.name)
-
-    def _tell(self, verdict: bool, why: str) -> None:
-        self._sink.tell(
-            self._target.kind,
-            self._target.pod,
-            self._target.container.name,
-            self._memory.container_id,
-            verdict,
-            why,
+    def _warn(self, reason: str, text: str) -> None:
+        target = self._target
+        self._events.pod_event(
+            self._ref,
+            "Warning",
+            reason,
+            f"{target.kind.capitalize()} {text}",
+            field_path=field_path(target.pod, target.container.name),
         )
 
-    def adopt(self, pod: Pod) -> None:
-        """The pod object changed (labels, deletion); what is probed stays the same."""
-        self._target = replace(self._target, pod=pod)
+    def _tell(self, verdict: bool, why: str) -> None:
+        target, container_id = self._target, self._memory.container_id
+        self._sink.tell(target.kind, target.pod, target.container.name, container_id, verdict, why)
+
+    def _forget(self) -> None:
+        if self._memory.container_id:
+            self._sink.forget(self._target.kind, self._ref.uid, self._memory.container_id)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pykubelet.api.core import Pod, ResourceList
+from pykubelet.api.podinfo import pod_ref
 from pykubelet.base.clock import Clock
 from pykubelet.base.journal import Events, Journal, PodRef
 from pykubelet.linux.cgroups import CgroupError, CgroupFs, Limits
@@ -223,7 +224,7 @@ class PodCgroupManager:
             self._journal.record(
                 "PodCgroupCreated",
                 f"made the pod's cgroup {path}",
-                pod=PodRef(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid),
+                pod=pod_ref(pod),
                 cpu_shares=limits.cpu_shares,
                 cpu_quota=limits.cpu_quota,
                 memory=limits.memory,

@@ -71,7 +71,7 @@ class ContainerLogs:
             with contextlib.suppress(ConnectionError, TimeoutError):
                 async with asyncio.timeout(LONGEST):
                     await response.prepare(request)
-                    await self._copy(response, await first, blocks)
+                    await self._copy(response, first, blocks)
         finally:
             if not first.done():
                 first.cancel()
@@ -80,10 +80,13 @@ class ContainerLogs:
         return response
 
     async def _copy(
-        self, response: web.StreamResponse, first: bytes | None, blocks: AsyncGenerator[bytes, None]
+        self,
+        response: web.StreamResponse,
+        first: asyncio.Task[bytes | None],
+        blocks: AsyncGenerator[bytes, None],
     ) -> None:
-        block = first
         try:
+            block = await first
             while block is not None:
                 if block:
                     await response.write(block)

@@ -29,6 +29,8 @@ _HANDSHAKE: Final = 15.0
 _IDLE: Final = 90.0
 #: A head of at most about 1 MiB.
 _LINE, _FIELD, _FIELDS = 128 << 10, 16 << 10, 56
+#: Seconds in which a caller must have taken an ordinary answer.
+SEND: Final = 300.0
 #: Seconds that answers under way get when the listener stops.
 _STOP: Final = 2.0
 
@@ -116,8 +118,10 @@ class Listener:
         count: Callable[[str, str], None] | None = None,
         max_connections: int = MAX_CONNECTIONS,
         first_request: float = FIRST_REQUEST,
+        patience: float = SEND,
     ) -> None:
-        """*count* hears method and route label of each request."""
+        """*count* hears method and route label of each request; *patience* is for sending an answer."""
+        self._patience = patience
         self.name = name
         self.routes = routes
         self._guard = guard
@@ -188,7 +192,23 @@ class Listener:
         except Exception:
             log.exception("%s: %s %s failed", self.name, request.method, label)
             response = plain_error(500, "Internal Server Error")
+        if isinstance(response, web.Response):
+            await self._send(request, response)
         return response
+
+    async def _send(self, request: web.BaseRequest, response: web.Response) -> None:
+        """Send the answer; who does not take it in time is cut off.
+
+        :raises ConnectionError: that, or the caller is gone.
+        """
+        try:
+            async with asyncio.timeout(self._patience):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError as error:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the answer was not taken in time") from error
 
     async def _answer(self, request: web.BaseRequest, found: Found) -> web.StreamResponse:
         if self._guard is not None and (found.route is not None or found.known_root):

@@ -227,6 +227,12 @@ class Upgrades:
         client = transport
         tail = _Tail()
         protocol.set_parser(cast("Any", tail))
+        if protocol._messages:
+            # What was sent before our answer was taken for another request: the stream is spoilt.
+            log.info("a caller sent data before its upgrade was answered, it is cut off")
+            server.abort()
+            client.abort()
+            return _Gone()
         relay = _Relay(client, server, self._idle)
         relay.start()
         client.write(first)

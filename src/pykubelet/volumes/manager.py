@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from pykubelet.api.core import Pod
 from pykubelet.api.mounted import MountedVolume
+from pykubelet.api.podinfo import pod_ref
 from pykubelet.base.clock import Clock
 from pykubelet.base.errors import VolumeError
 from pykubelet.base.gotext import go_list
@@ -234,7 +235,7 @@ class VolumeManager:
         log.warning("%s of %s of pod %s: %s", order.kind, called, order.uid, text)
         if order.kind == "mount" and wanted is not None:
             message = f'MountVolume.SetUp failed for volume "{wanted.key.name}" : {text}'
-            self._events.pod_event(_ref(wanted.pod), "Warning", "FailedMount", message)
+            self._events.pod_event(pod_ref(wanted.pod), "Warning", "FailedMount", message)
 
     # --- those who wait -------------------------------------------------------
 
@@ -253,14 +254,14 @@ class VolumeManager:
         if not self._book.missing(pod):
             return
         self._journal.record(
-            "VolumesAwaited", "the pod waits for its volumes", pod=_ref(pod), volumes=" ".join(asked.names)
+            "VolumesAwaited", "the pod waits for its volumes", pod=pod_ref(pod), volumes=" ".join(asked.names)
         )
         if await self._wait(pod.metadata.uid, lambda: not self._book.missing(pod)):
             return
         missing = self._book.missing(pod)
         unknown = self._book.unprocessed(pod)
         text = _unready(missing, unknown, "context deadline exceeded")
-        self._journal.record("VolumesMissing", text, pod=_ref(pod), cause="time-out", seconds=WAIT_LIMIT)
+        self._journal.record("VolumesMissing", text, pod=pod_ref(pod), cause="time-out", seconds=WAIT_LIMIT)
         raise VolumeError(text, real=False)
 
     async def wait_gone(self, pod: Pod) -> None:
@@ -330,13 +331,9 @@ class VolumeManager:
     ) -> None:
         uid = target if isinstance(target, str) else target.uid
         pod = self._book.pod(uid)
-        ref = _ref(pod) if pod is not None else PodRef("", "", uid)
+        ref = pod_ref(pod) if pod is not None else PodRef("", "", uid)
         volume = None if isinstance(target, str) else target.name
         self._journal.record(decision, text, pod=ref, cause=cause, volume=volume, attempt=attempt)
-
-
-def _ref(pod: Pod) -> PodRef:
-    return PodRef(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)
 
 
 def _called(target: Target) -> str:

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from pykubelet.api.admission import Rejection
 from pykubelet.api.core import Pod
-from pykubelet.base.journal import Journal, PodRef
+from pykubelet.api.podinfo import pod_ref
+from pykubelet.base.journal import Journal
 
 from .preemption import Victims
 
@@ -46,7 +47,11 @@ class AdmissionChain:
             self._tell_preemption(pod, each)
             self._preempt(pod, each)
         self._journal.record(
-            "PodAdmitted", "the pod may run here", pod=_ref(pod), others=len(others), judges=len(self._judges)
+            "PodAdmitted",
+            "the pod may run here",
+            pod=pod_ref(pod),
+            others=len(others),
+            judges=len(self._judges),
         )
         return None
 
@@ -54,7 +59,7 @@ class AdmissionChain:
         self._journal.record(
             "PodRejected",
             f"the pod may not run here: {rejection.message}",
-            pod=_ref(pod),
+            pod=pod_ref(pod),
             cause=rejection.reason,
             judge=type(judge).__name__,
         )
@@ -64,10 +69,6 @@ class AdmissionChain:
             self._journal.record(
                 "PodPreempted",
                 f"the pod gives way to the critical pod {pod.metadata.namespace}/{pod.metadata.name}",
-                pod=_ref(victim),
+                pod=pod_ref(victim),
                 cause=", ".join(f"{short.resource} lacks {short.lacking}" for short in victims.shortages),
             )
-
-
-def _ref(pod: Pod) -> PodRef:
-    return PodRef(pod.metadata.namespace, pod.metadata.name, pod.metadata.uid)

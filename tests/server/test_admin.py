@@ -1,0 +1,97 @@
+import asyncio
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.server.conftest import Answer, FakeNode, StreamingServer, http
+
+from pykubelet.base.clock import SystemClock
+from pykubelet.server import AdminServer, ListenError
+
+
+async def ask(path: Path, what: str, method: str = "GET") -> Answer:
+    return await http(*await asyncio.open_unix_connection(str(path)), method, what)
+
+
+def server(path: Path) -> AdminServer:
+    return AdminServer(path, FakeNode(), SystemClock(), idle=60.0)
+
+
+async def test_only_its_owner_can_reach_it(admin: Path) -> None:
+    assert admin.stat().st_mode & 0o777 == 0o600
+    assert admin.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_another_user_is_refused(admin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pykubelet.server.admin.peer_uid", lambda connection: 12345)
+    assert (await ask(admin, "/pods")).status == 403
+
+
+async def test_what_it_serves(admin: Path, node: FakeNode) -> None:
+    async def get(path: str) -> Any:
+        answer = await ask(admin, path)
+        assert answer.status == 200, answer.text
+        return json.loads(answer.body)
+
+    assert (await get("/pods"))["items"][0]["status"]["phase"] == "Running"
+    assert (await get("/pods/default/web-node1"))["kind"] == "Pod"
+    details = await get("/details/default/web-node1")
+    assert details["events"][0]["reason"] == "Pulled"
+    assert details["worker"] == {"phase": "syncing", "cause": ""}
+    assert (await get("/explain/pod/default/web-node1")) == {"lines": ["it began"]}
+    assert (await get("/explain/node")) == {"lines": ["the daemon is up"]}
+    assert (await get("/configz")) == {"kubeletconfig": {"port": 1}}
+    assert (await get("/version"))["node"] == "node1"
+    assert (await ask(admin, "/healthz")).text == "ok"
+    assert (await ask(admin, "/metrics")).text == "up 1\n"
+    missing = await ask(admin, "/pods/default/none")
+    assert (missing.status, missing.text) == (404, 'pods "none" not found')
+    assert (await ask(admin, "/run/default/web-node1/main?cmd=ls", "POST")).status == 404
+
+
+async def test_a_stale_socket_is_replaced_a_living_one_is_not(short_path: Path) -> None:
+    path = short_path / "admin.sock"
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(str(path))
+    first, second = server(path), server(path)
+    await first.start()
+    with pytest.raises(ListenError, match=r"another daemon listens on .*admin\.sock"):
+        await second.start()
+    assert (await ask(path, "/healthz")).text == "ok"
+    await second.stop()
+    await first.stop()
+
+
+async def test_what_is_no_socket_stays(short_path: Path) -> None:
+    path = short_path / "admin.sock"
+    path.write_text("precious")
+    with pytest.raises(ListenError, match="is no socket"):
+        await server(path).start()
+    assert path.read_text() == "precious"
+
+
+async def test_a_directory_that_is_a_link_is_not_used(short_path: Path) -> None:
+    (short_path / "elsewhere").mkdir()
+    os.symlink(short_path / "elsewhere", short_path / "run")
+    with pytest.raises(ListenError, match="not a directory of this daemon's user"):
+        await server(short_path / "run" / "admin.sock").start()
+
+
+async def test_streams_go_through_with_half_close(
+    admin: Path, node: FakeNode, streaming: StreamingServer
+) -> None:
+    node.url = streaming.url
+    reader, writer = await asyncio.open_unix_connection(str(admin))
+    writer.write(
+        b"POST /exec/default/web-node1/main?command=cat&input=1&output=1 HTTP/1.1\r\nHost: x\r\n"
+        b"Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n"
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    sent = os.urandom(1 << 20)
+    writer.write(sent)
+    writer.write_eof()
+    assert await reader.read(-1) == sent
+    writer.close()

@@ -1,0 +1,370 @@
+"""The whole kubelet on the in-memory runtime, in virtual time: random lives end as the manifests say.
+
+No thread and no kernel but the files of a temporary directory: a life of an hour takes a second.
+"""
+
+import asyncio
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pykubelet.base.clock import LoopClock
+from pykubelet.base.layout import Layout
+from pykubelet.base.tasks import TaskOwner
+from pykubelet.config import load
+from pykubelet.cri.errors import Code
+from pykubelet.cri.memory import MemoryRuntime
+from pykubelet.cri.memory_faults import Fault
+from pykubelet.cri.memory_world import Script
+from pykubelet.cri.types import ContainerState, SandboxState
+from pykubelet.kubelet import Kubelet, Parts
+from pykubelet.node.host import look
+from pykubelet.resources.names import uid_of
+
+IMAGE = "example.com/app:v1"
+#: Virtual seconds in which everything comes to rest: the longest back-off and a look after it.
+REST = 700.0
+
+
+class MemoryCgroups:
+    """A cgroup tree in memory (see ``linux.cgroups.CgroupFs``)."""
+
+    version = 2
+
+    def __init__(self):
+        self.names = {PurePosixPath("/")}
+
+    def missing(self, name):
+        return () if PurePosixPath(name) in self.names else (name,)
+
+    def create(self, name):
+        path = PurePosixPath(name)
+        self.names |= {path, *path.parents}
+
+    def apply(self, name, limits):
+        if PurePosixPath(name) not in self.names:
+            raise FileNotFoundError(name)
+
+    def children(self, name):
+        return {path.name for path in self.names if path.parent == PurePosixPath(name) != path}
+
+    def pids(self, name):
+        return set()
+
+    def kill(self, name):
+        pass
+
+    def remove(self, name, *, recursive=True):
+        gone = PurePosixPath(name)
+        self.names = {path for path in self.names if path != gone and gone not in path.parents}
+
+    def pods(self):
+        return {uid for path in self.names if (uid := uid_of(path.name)) is not None}
+
+
+def runs(name, *, seconds="", code=0, **fields):
+    """A container that ends with *code* after *seconds*, or runs for ever."""
+    return {"name": name, "image": IMAGE, "command": ["run", str(seconds), str(code)], **fields}
+
+
+def script(sandbox, config):
+    """What a container of :func:`runs` does."""
+    _, seconds, code = config.command
+    return Script(runs_for=float(seconds) if seconds else None, exit_code=int(code), stops_after=0.1)
+
+
+KINDS = {
+    "plain": {"containers": [runs("app"), runs("second")]},
+    "job": {"containers": [runs("app", seconds=7)], "restartPolicy": "Never"},
+    "crasher": {"containers": [runs("app", seconds=3, code=1)]},
+    "flaky": {"containers": [runs("app", seconds=5, code=1), runs("good")], "restartPolicy": "OnFailure"},
+    "chain": {
+        "initContainers": [
+            runs("first", seconds=2),
+            runs("side", restartPolicy="Always"),
+            runs("second", seconds=2),
+            runs("other", restartPolicy="Always"),
+        ],
+        "containers": [runs("app")],
+    },
+    "batch": {
+        "initContainers": [runs("side", restartPolicy="Always")],
+        "containers": [runs("app", seconds=9)],
+        "restartPolicy": "Never",
+        "volumes": [{"name": "data", "emptyDir": {}}],
+    },
+}
+#: Containers that run in the end, by kind; None: those that come and go.
+LASTING = {
+    "plain": {"app", "second"},
+    "job": set(),
+    "crasher": None,
+    "flaky": None,
+    "chain": {"side", "other", "app"},
+    "batch": set(),
+}
+PHASES = {"job": "Succeeded", "batch": "Succeeded"}
+
+
+@dataclass
+class Watch:
+    """Sees every change of the runtime and says what must not be."""
+
+    runtime: MemoryRuntime
+    broken: list[str] = field(default_factory=list)
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    completed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    started: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def __call__(self, event):
+        box = self.runtime.world.containers.get(event.container_id)
+        if box is None:
+            return
+        pod = box.sandbox.config.metadata
+        if event.type == "CONTAINER_CREATED_EVENT":
+            self.created(pod, box)
+        elif event.type == "CONTAINER_STARTED_EVENT":
+            self.has_started(pod, box)
+        elif event.type == "CONTAINER_STOPPED_EVENT" and box.exit_code == 0:
+            self.completed[box.sandbox.id].add(box.name)
+
+    def created(self, pod, box):
+        key = (pod.name, box.name)
+        count = int(box.config.annotations["io.kubernetes.container.restartCount"])
+        if count < self.counts.get(key, 0):
+            self.broken.append(f"restart count of {key} fell from {self.counts[key]} to {count}")
+        self.counts[key] = count
+
+    def has_started(self, pod, box):
+        twins = [
+            other
+            for other in self.runtime.world.containers.values()
+            if other.name == box.name
+            and other.sandbox.config.metadata.uid == pod.uid
+            and other.state is ContainerState.RUNNING
+        ]
+        if len(twins) > 1:
+            self.broken.append(f"{pod.name}/{box.name} runs {len(twins)} times")
+        spec = KINDS[pod.name.split("-")[0]]
+        for init in spec.get("initContainers", []):
+            if init["name"] == box.name:
+                break
+            done = self.started if init.get("restartPolicy") == "Always" else self.completed
+            if init["name"] not in done[box.sandbox.id]:
+                self.broken.append(f"{pod.name}: {box.name} started before {init['name']} was through")
+        self.started[box.sandbox.id].add(box.name)
+
+    def forget(self, name, kind):
+        """The pod was taken away: if it comes back, it begins anew."""
+        for key in [key for key in self.counts if key[0] == name]:
+            del self.counts[key]
+
+
+class Life:
+    """One node with its runtime, its manifests, and what is done to them."""
+
+    def __init__(self, base):
+        base.mkdir()
+        self.base = base
+        self.manifests = base / "manifests"
+        self.manifests.mkdir()
+        self.clock = LoopClock()
+        self.runtime = MemoryRuntime(self.clock, scripts=script)
+        self.runtime.world.add_image(IMAGE)
+        self.watch = Watch(self.runtime)
+        self.runtime.world.listeners.append(self.watch)
+        self.cgroups = MemoryCgroups()
+        self.wanted: dict[str, tuple[str, int]] = {}
+        self.layout = Layout(
+            root=base / "root", pod_logs=base / "logs", container_log_links=base / "links", run=base / "run"
+        )
+        self._config = base / "config.json"
+        self._config.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "kubelet.config.k8s.io/v1beta1",
+                    "kind": "KubeletConfiguration",
+                    "enableServer": False,
+                    "healthzPort": 0,
+                    "containerRuntimeEndpoint": "unix:///nowhere",
+                    "staticPodPath": str(self.manifests),
+                    "podLogsDir": str(self.layout.pod_logs),
+                    "failCgroupV1": False,
+                    "failSwapOn": False,
+                    "oomScoreAdj": 0,
+                }
+            )
+        )
+        self._tasks = TaskOwner("life")
+        self.kubelet = None
+        self._running = None
+
+    # --- the daemon -----------------------------------------------------------
+
+    async def start(self):
+        loaded = load([f"--config={self._config}", f"--root-dir={self.layout.root}"])
+        host = replace(look("n", "127.0.0.1", self.layout.root), cgroups=self.cgroups)
+        self.kubelet = Kubelet(loaded, host, self.layout, Parts(self.runtime, self.clock))
+        self._stop = asyncio.Event()
+        self._running = self._tasks.spawn("kubelet", self.kubelet.run(self._stop))
+
+    async def stop(self, *, rudely=False):
+        if rudely:
+            self._running.cancel()
+        self._stop.set()
+        await asyncio.gather(self._running, return_exceptions=rudely)
+
+    # --- what happens ---------------------------------------------------------
+
+    def write(self, kind, version):
+        spec = {"terminationGracePeriodSeconds": 2, **KINDS[kind]}
+        manifest = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": kind, "annotations": {"version": str(version)}},
+            "spec": spec,
+        }
+        hidden = self.manifests / f".{kind}"
+        hidden.write_text(yaml.safe_dump(manifest))
+        hidden.rename(self.manifests / f"{kind}.yaml")
+        self.wanted[f"{kind}-n"] = (kind, version)
+
+    async def do(self, action, kind, number):
+        name = f"{kind}-n"
+        known = self.wanted.get(name)
+        match action:
+            case "add":
+                self.write(kind, known[1] if known else 0)
+            case "change":
+                self.watch.forget(name, kind)
+                self.write(kind, known[1] + 1 if known else 0)
+            case "remove" if known:
+                (self.manifests / f"{kind}.yaml").unlink()
+                del self.wanted[name]
+                self.watch.forget(name, kind)
+            case "exit":
+                boxes = [b for b in self.running(name)]
+                if boxes:
+                    self.runtime.end_container(boxes[number % len(boxes)].id, number % 3)
+            case "end-sandbox":
+                for sandbox in list(self.runtime.world.sandboxes.values()):
+                    if sandbox.config.metadata.name == name and sandbox.state is SandboxState.READY:
+                        self.watch.forget(name, kind)
+                        self.runtime.end_sandbox(sandbox.id)
+            case "outage":
+                self.runtime.go_away()
+                await self.clock.sleep(number * 9.0)
+                self.runtime.come_back()
+            case "fault":
+                methods = (
+                    "RunPodSandbox",
+                    "CreateContainer",
+                    "StartContainer",
+                    "StopContainer",
+                    "RemoveContainer",
+                )
+                after = number % 2 == 1
+                fault = Fault(
+                    methods[number % len(methods)], Code.Unavailable, after=after, times=1 + number % 2
+                )
+                self.runtime.inject(fault)
+            case "restart" | "crash":
+                await self.stop(rudely=action == "crash")
+                await self.start()
+
+    def running(self, name):
+        self.runtime.world.settle(self.clock.now_ns())
+        return [
+            box
+            for box in self.runtime.world.containers.values()
+            if box.sandbox.config.metadata.name == name and box.state is ContainerState.RUNNING
+        ]
+
+    # --- how it must be -------------------------------------------------------
+
+    def check_end(self):
+        """Every wanted pod is as its manifest says, and of nothing else is anything left."""
+        world = self.runtime.world
+        pods = {pod.metadata.name: pod for pod in self.kubelet.store.pods()}
+        assert set(pods) == set(self.wanted)
+        uids = {pod.metadata.uid for pod in pods.values()}
+        assert {s.config.metadata.uid for s in world.sandboxes.values()} == uids
+        assert {b.sandbox.config.metadata.uid for b in world.containers.values()} == uids
+        for name, (kind, _) in self.wanted.items():
+            lasting, found = LASTING[kind], {box.name for box in self.running(name)}
+            if lasting is not None:
+                assert found == lasting, f"{name}: {found}"
+            status = self.kubelet.statuses.get(pods[name].metadata.uid)
+            assert status.phase == PHASES.get(kind, status.phase), name
+            if lasting:
+                assert status.phase == "Running", name
+                assert {c.type: c.status for c in status.conditions}["Ready"] == "True", name
+        assert {path.name for path in self.layout.pods.iterdir()} <= uids
+        assert {path.stem for path in (self.layout.root / "pod-statuses").iterdir()} == uids
+        assert self.cgroups.pods() <= uids
+
+
+@pytest.fixture
+def one_thread(monkeypatch, blockbuster):
+    """Blocking work is done at once, on the loop: virtual time does not wait for threads."""
+    blockbuster.deactivate()
+
+    def inline(loop, executor, function, *arguments):
+        future = loop.create_future()
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "run_in_executor", inline)
+
+
+ACTIONS = ("add", "add", "change", "remove", "exit", "end-sandbox", "outage", "fault", "restart", "crash")
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(ACTIONS),
+        st.sampled_from(sorted(KINDS)),
+        st.integers(0, 9),
+        st.sampled_from([0.0, 0.05, 0.3, 2.0, 15.0, 60.0]),
+    ),
+    min_size=3,
+    max_size=14,
+)
+
+
+@pytest.mark.looptime
+@pytest.mark.timeout(120)
+@settings(
+    max_examples=12,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.sets(st.sampled_from(sorted(KINDS))), STEPS)
+async def test_random_life(one_thread, mount_area, first, steps):
+    life = Life(mount_area / f"life-{len(list(mount_area.iterdir()))}")
+    for kind in first:
+        life.write(kind, 0)
+    await life.start()
+    try:
+        for action, kind, number, pause in steps:
+            await life.do(action, kind, number)
+            await life.clock.sleep(pause)
+        life.runtime.faults.heal()
+        await life.clock.sleep(REST)
+        assert life.watch.broken == []
+        life.check_end()
+        for kind in {kind for kind, _ in life.wanted.values()}:
+            await life.do("remove", kind, 0)
+        await life.clock.sleep(120)
+        life.check_end()
+        assert not any(life.layout.pods.iterdir())
+    finally:
+        await life.stop()
