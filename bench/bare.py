@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.lab import COMMAND
@@ -81,8 +82,13 @@ async def run_pod(runtime: CriClient, name: str, logs: Path, cgroup_parent: str)
     return ((await runtime.container_status(container_id)).started_at - before) / 1e9
 
 
-async def started_at(runtime: CriClient, pods: set[str], timeout: float) -> dict[str, int]:
-    """When each of the named pods' containers began (wall clock, ns); waits until all run."""
+async def started_at(
+    runtime: CriClient, pods: set[str], timeout: float, check: Callable[[], None]
+) -> dict[str, int]:
+    """When each of the named pods' containers began (wall clock, ns); waits until all run.
+
+    *check* raises when waiting is of no use.
+    """
     found: dict[str, int] = {}
     async with asyncio.timeout(timeout):
         while True:
@@ -92,4 +98,5 @@ async def started_at(runtime: CriClient, pods: set[str], timeout: float) -> dict
                     found[name] = (await runtime.container_status(listed.id)).started_at
             if found.keys() >= pods:
                 return found
+            check()
             await asyncio.sleep(0.25)

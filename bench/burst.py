@@ -29,7 +29,7 @@ async def _bare(runtime: CriClient, alone: PrivateContainerd, logs: Path, names:
 
 async def _kubelet(runtime: CriClient, node: Node, names: list[str]) -> float:
     before = min([node.write(manifest(name)) for name in names])
-    began = await bare.started_at(runtime, {name + node_suffix() for name in names}, 180)
+    began = await bare.started_at(runtime, {name + node_suffix() for name in names}, 180, node.check)
     return (max(began.values()) - before) / 1e9
 
 

@@ -131,6 +131,11 @@ class Node:
             leftovers.end_process(self.pid, signal.SIGKILL, 5.0)
         self.pid = 0
 
+    def check(self) -> None:
+        """Raise if the kubelet has ended."""
+        if not Path(f"/proc/{self.pid}/cmdline").read_bytes():
+            raise RuntimeError("the kubelet has ended")
+
     def cpu_seconds(self) -> float:
         """CPU time that the kubelet's process has used."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()

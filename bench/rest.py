@@ -19,7 +19,7 @@ async def _measure(peer: Path | None, *, probes: bool) -> list[Row]:
         names = [f"p{number}" for number in range(PODS)]
         for name in names:
             node.write(manifest(name, probes=probes))
-        await bare.started_at(runtime, {name + node_suffix() for name in names}, 300)
+        await bare.started_at(runtime, {name + node_suffix() for name in names}, 300, node.check)
         await runtime.close()
         used_to_start = node.cpu_seconds()
         await asyncio.sleep(SETTLE)

@@ -29,7 +29,7 @@ async def _measure(peer: Path | None) -> tuple[list[float], list[float]]:
                 await asyncio.sleep(0.3)
                 before = node.write(manifest(name))
                 full = name + node_suffix()
-                began = (await bare.started_at(ours, {full}, 60))[full]
+                began = (await bare.started_at(ours, {full}, 60, node.check))[full]
                 await asyncio.sleep(0.7)
                 if number:
                     calls.append(seconds)

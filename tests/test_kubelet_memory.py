@@ -29,7 +29,7 @@ from pykubelet.resources.names import uid_of
 
 IMAGE = "example.com/app:v1"
 #: Virtual seconds in which everything comes to rest: the longest back-off and a look after it.
-REST = 700.0
+REST = 330.0
 
 
 class MemoryCgroups:
@@ -109,6 +109,8 @@ LASTING = {
     "chain": {"side", "other", "app"},
     "batch": set(),
 }
+#: Calls that go wrong on demand.
+FAULTY = ("RunPodSandbox", "CreateContainer", "StartContainer", "StopContainer", "RemoveContainer")
 PHASES = {"job": "Succeeded", "batch": "Succeeded"}
 
 
@@ -169,9 +171,9 @@ class Watch:
 class Life:
     """One node with its runtime, its manifests, and what is done to them."""
 
-    def __init__(self, base):
+    def __init__(self, base, host):
         base.mkdir()
-        self.base = base
+        self.host = host
         self.manifests = base / "manifests"
         self.manifests.mkdir()
         self.clock = LoopClock()
@@ -209,7 +211,7 @@ class Life:
 
     async def start(self):
         loaded = load([f"--config={self._config}", f"--root-dir={self.layout.root}"])
-        host = replace(look("n", "127.0.0.1", self.layout.root), cgroups=self.cgroups)
+        host = replace(self.host, cgroups=self.cgroups)
         self.kubelet = Kubelet(loaded, host, self.layout, Parts(self.runtime, self.clock))
         self._stop = asyncio.Event()
         self._running = self._tasks.spawn("kubelet", self.kubelet.run(self._stop))
@@ -249,7 +251,7 @@ class Life:
                 del self.wanted[name]
                 self.watch.forget(name, kind)
             case "exit":
-                boxes = [b for b in self.running(name)]
+                boxes = self.running(name)
                 if boxes:
                     self.runtime.end_container(boxes[number % len(boxes)].id, number % 3)
             case "end-sandbox":
@@ -262,17 +264,8 @@ class Life:
                 await self.clock.sleep(number * 9.0)
                 self.runtime.come_back()
             case "fault":
-                methods = (
-                    "RunPodSandbox",
-                    "CreateContainer",
-                    "StartContainer",
-                    "StopContainer",
-                    "RemoveContainer",
-                )
-                after = number % 2 == 1
-                fault = Fault(
-                    methods[number % len(methods)], Code.Unavailable, after=after, times=1 + number % 2
-                )
+                times, after = 1 + number % 2, number % 2 == 1
+                fault = Fault(FAULTY[number % len(FAULTY)], Code.Unavailable, after=after, times=times)
                 self.runtime.inject(fault)
             case "restart" | "crash":
                 await self.stop(rudely=action == "crash")
@@ -310,6 +303,11 @@ class Life:
         assert self.cgroups.pods() <= uids
 
 
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    return look("n", "", tmp_path_factory.mktemp("look"))
+
+
 @pytest.fixture
 def one_thread(monkeypatch, blockbuster):
     """Blocking work is done at once, on the loop: virtual time does not wait for threads."""
@@ -342,14 +340,14 @@ STEPS = st.lists(
 @pytest.mark.looptime
 @pytest.mark.timeout(120)
 @settings(
-    max_examples=12,
+    max_examples=8,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.sets(st.sampled_from(sorted(KINDS))), STEPS)
-async def test_random_life(one_thread, mount_area, first, steps):
-    life = Life(mount_area / f"life-{len(list(mount_area.iterdir()))}")
+async def test_random_life(one_thread, mount_area, host, first, steps):
+    life = Life(mount_area / f"life-{len(list(mount_area.iterdir()))}", host)
     for kind in first:
         life.write(kind, 0)
     await life.start()

@@ -88,8 +88,8 @@ CGROUP_V1_DEPRECATED = (
     "Please migrate to cgroup v2. More information at "
     "https://git.k8s.io/enhancements/keps/sig-node/5573-remove-cgroup-v1"
 )
-#: Seconds between collections of dead containers.
-GC_PERIOD = 60.0
+#: Seconds between collections of dead containers: at most, and at least.
+GC_PERIOD, GC_REST = 60.0, 2.0
 #: Seconds that the sync loop may be silent at least before its health check fails.
 LOOP_SILENCE = 300.0
 
@@ -379,6 +379,7 @@ class Kubelet:
         )
 
     def _build_housekeeping(self) -> None:
+        self._leftovers = asyncio.Event()
         self.trimmer = Trimmer(
             self.starter,
             self.journal,
@@ -400,6 +401,7 @@ class Kubelet:
                 sources_ready=self.sources.all_sources_ready,
                 volumes_gone=lambda uid: not self.volumes.mounted(uid),
                 on_gone=self.volumes.reconsider,
+                on_leftovers=self._leftovers.set,
             ),
         )
         flags = self._loaded.flags
@@ -588,12 +590,16 @@ class Kubelet:
             # What an earlier life left goes as soon as it is known which pods are wanted.
             await self.housekeeping.first_pass(GC_PERIOD)
             while True:
+                self._leftovers.clear()
                 try:
                     await self.gc.collect(sources_ready=self.sources.all_sources_ready())
                 except RuntimeError as error:
                     self.journal.node_event("Warning", "ContainerGCFailed", str(error))
                 self.crash_loop.collect(self.clock.now_ns())
-                await self.clock.sleep(GC_PERIOD)
+                await self.clock.sleep(GC_REST)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(GC_PERIOD - GC_REST):
+                        await self._leftovers.wait()
 
         self._tasks.forever("container gc", collect, pause=self.clock.sleep)
 

@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _cgroups(*patterns: str) -> set[str]:
     """Cgroups of any hierarchy that match one of *patterns*."""
     tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()]
-    return {str(path) for top in tops for pattern in patterns for path in top.glob(pattern)}
+    return {str(path) for top in tops for pattern in patterns for path in top.glob(pattern) if path.is_dir()}
 
 
 def _named_netns() -> set[str]:

@@ -240,7 +240,9 @@ class Node:
             if self._running is not None and self._running.done():
                 await self._running
             if time.monotonic() > ends:
-                raise AssertionError(f"not so after {seconds}s: {inspect.getsource(predicate)}{self._all(about)}")
+                raise AssertionError(
+                    f"not so after {seconds}s: {inspect.getsource(predicate)}{self._all(about)}"
+                )
             await asyncio.sleep(0.02)
 
     def _all(self, about: str) -> str:

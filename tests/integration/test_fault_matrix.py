@@ -152,7 +152,7 @@ async def node_behind_proxy(short_dir, containerd):
     endpoint = f"unix://{short_dir / 'proxy.sock'}"
     async with (
         WatchingProxy(endpoint, containerd.endpoint) as proxy,
-        running_node(short_dir / "node", containerd, endpoint=endpoint, runtimeRequestTimeout="2s") as node,
+        running_node(short_dir / "node", containerd, endpoint=endpoint, runtimeRequestTimeout="3s") as node,
     ):
         try:
             yield proxy, node

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import stat
+from pathlib import Path
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from msgspec import UNSET
@@ -119,7 +121,12 @@ async def test_security_context(node):
         pod(
             "user",
             container("app", show, **caps(readOnlyRootFilesystem=True)),
-            securityContext={"runAsUser": 1000, "runAsGroup": 2000, "supplementalGroups": [3000], "fsGroup": 4000},
+            securityContext={
+                "runAsUser": 1000,
+                "runAsGroup": 2000,
+                "supplementalGroups": [3000],
+                "fsGroup": 4000,
+            },
         ),
         pod("privileged", container("app", show, **caps(privileged=True))),
         pod(
@@ -143,7 +150,7 @@ async def test_security_context(node):
     assert "Read-only file system" in lines[-2]
     assert lines[-1] == "1"
     everything = node.log("privileged").split()
-    own = next(x for x in open("/proc/self/status") if x.startswith("CapBnd")).split()[1]
+    own = Path("/proc/self/status").read_text().partition("CapBnd:")[2].split()[0]
     assert everything[everything.index("CapEff:") + 1] == own
     capable = node.log("capable").split()
     assert int(capable[capable.index("CapEff:") + 1], 16) == 1 << 10
@@ -186,12 +193,13 @@ async def test_names_and_addresses(node):
         "nameserver 192.0.2.53",
         "options ndots:3",
     ]
-    own = [line for line in open("/etc/resolv.conf").read().splitlines() if line.startswith("nameserver")]
+    resolver = Path("/etc/resolv.conf").read_text().splitlines()
+    own = [line for line in resolver if line.startswith("nameserver")]
     there = (await node.exec("default", "cat /etc/resolv.conf")).splitlines()
     assert [line for line in there if line.startswith("nameserver")] == own[:3]
     shared = await node.exec("hosts-host", "cat /etc/hosts")
     assert shared.startswith("# Kubernetes-managed hosts file (host network).\n")
-    assert open("/etc/hosts").read().strip() in shared
+    assert Path("/etc/hosts").read_text().strip() in shared
     await node.delete("named", "default", "hosts-host")
 
 
@@ -231,10 +239,16 @@ async def test_volumes(node):
             ],
             securityContext={"fsGroup": 4321},
         ),
-        pod("wrongtype", container("app", volumeMounts=[mount("gone", "/gone")]), volumes=[host("gone", "nowhere", "Directory")]),
+        pod(
+            "wrongtype",
+            container("app", volumeMounts=[mount("gone", "/gone")]),
+            volumes=[host("gone", "nowhere", "Directory")],
+        ),
     )
     await node.until(lambda: node.ready("volumes"))
-    await node.exec("volumes", "echo one > /disk/x; echo two > /ram/x; echo three > /made/x; echo four > /sub/x")
+    await node.exec(
+        "volumes", "echo one > /disk/x; echo two > /ram/x; echo three > /made/x; echo four > /sub/x"
+    )
     assert await node.exec("volumes", "cat /disk/x /ram/x /disk/deep/er/x", "other") == "one\ntwo\nfour"
     assert (place / "made" / "x").read_text() == "three\n"
     assert stat.S_ISREG((place / "one").stat().st_mode)
@@ -267,7 +281,12 @@ async def test_logs_and_termination_messages(node):
     )  # fmt: skip
     names = ("message", "elsewhere", "fallback", "no-fallback", "long")
     await ended(node, *names)
-    assert [node.terminated(name).message for name in names[:4]] == ["why\n", "there\n", "last words\n", UNSET]
+    assert [node.terminated(name).message for name in names[:4]] == [
+        "why\n",
+        "there\n",
+        "last words\n",
+        UNSET,
+    ]
     assert len(node.terminated("long").message) == 4096
     meta = node.pod("message").metadata
     directory = node.layout.pod_logs / f"default_{meta.name}_{meta.uid}"
@@ -348,3 +367,39 @@ async def test_too_much_memory_is_oomkilled(node):
     assert node.terminated("greedy").reason == "OOMKilled"
     assert node.phase("greedy") == "Failed"
     await node.delete("greedy")
+
+
+async def test_subpath_expressions_and_host_ports(node):
+    place = node.base / "expr"
+    place.mkdir()
+    mount = {"name": "place", "mountPath": "/out", "subPathExpr": "$(NAME)/logs"}
+    node.apply(
+        pod(
+            "expr",
+            container(
+                "app",
+                "echo hi > /out/x; echo page > /tmp/index.html; "
+                "trap 'exit 0' TERM; httpd -f -p 80 -h /tmp & wait $!",
+                env=[{"name": "NAME", **field("metadata.name")}],
+                volumeMounts=[mount],
+                ports=[{"containerPort": 80, "hostPort": 18099}],
+            ),
+            volumes=[{"name": "place", "hostPath": {"path": str(place)}}],
+        ),
+        pod(
+            "escape",
+            container("app", volumeMounts=[{**mount, "subPathExpr": "", "subPath": "link/x"}]),
+            volumes=[{"name": "place", "hostPath": {"path": str(place)}}],
+        ),
+    )
+    (place / "link").symlink_to("/etc")
+    await node.until(lambda: node.ready("expr"))
+    await node.until(lambda: (place / node.full("expr") / "logs" / "x").exists())
+    async with aiohttp.ClientSession() as session:
+        address = node.status("expr").podIP
+        async with session.get(f"http://{address}/") as answer:
+            assert await answer.text() == "page\n"
+    waiting = await node.until(lambda: (w := node.waiting("escape")) and w.message and w)
+    assert waiting.reason == "CreateContainerConfigError"
+    assert not (place / "link" / "x").exists()
+    await node.delete("expr", "escape")

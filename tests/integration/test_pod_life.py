@@ -169,9 +169,7 @@ async def test_a_failing_init_container(node):
     await node.until(lambda: node.phase("init-never") == "Failed")
     assert node.terminated("init-never", "first").exitCode == 9
     assert node.waiting("init-never").reason == "PodInitializing"
-    await node.until(
-        lambda: (w := node.waiting("init-always", "first")) and w.reason == "CrashLoopBackOff"
-    )
+    await node.until(lambda: (w := node.waiting("init-always", "first")) and w.reason == "CrashLoopBackOff")
     assert node.restarts("init-always", "first") >= 1
     assert node.phase("init-always") == "Pending"
     assert node.waiting("init-always", "second").reason == "PodInitializing"
@@ -372,3 +370,111 @@ async def test_twelve_pods_at_once(node):
     addresses = {node.status(name).podIP for name in names}
     assert len(addresses) == len(names)
     await node.delete(*names, seconds=30)
+
+
+async def test_what_a_finished_pod_left_goes_with_its_manifest(node):
+    node.apply(pod("done", container("app", "exit 0"), restartPolicy="Never"))
+    await node.until(lambda: node.phase("done") == "Succeeded")
+    uid = node.uid("done")
+    labels = {"io.kubernetes.pod.uid": uid}
+    logs = node.layout.pod_log_dir("default", node.full("done"), uid)
+    assert (logs / "app" / "0.log").exists()
+    assert len(await node.cri.list_containers(labels=labels)) == 1
+    node.remove("done")
+
+    async def left():
+        return [*await node.cri.list_containers(labels=labels), *await node.cri.list_sandboxes(labels=labels)]
+
+    async def clean():
+        return not await left() and not logs.exists()
+
+    await node.until(clean, 5)
+
+
+async def test_a_killed_sandbox_by_restart_policy(node, diary):
+    once = container(
+        "app",
+        "[ -e /disk/x ] || { touch /disk/x; exec sleep 1000; }; echo again >> /diary/log; exit 0",
+        volumeMounts=[{"name": "disk", "mountPath": "/disk"}, *diary.mount["volumeMounts"]],
+    )
+    disk = {"name": "disk", "emptyDir": {}}
+    init = container("init", "echo init >> /diary/log", **diary.mount)
+    node.apply(
+        pod("box-never", container("app"), restartPolicy="Never"),
+        pod("box-init", container("app"), initContainers=[init], volumes=[diary.volume]),
+        pod("box-job", once, restartPolicy="OnFailure", volumes=[disk, diary.volume]),
+    )
+    names = ("box-never", "box-init", "box-job")
+    await node.until(lambda: node.ready(*names))
+    for name in names:
+        box = (await node.cri.list_sandboxes(labels={"io.kubernetes.pod.uid": node.uid(name)}))[0]
+        os.kill((await node.cri.sandbox_status(box.id, verbose=True)).pid, signal.SIGKILL)
+    await node.until(lambda: node.phase("box-never") == "Failed")
+    assert len(node.decisions("box-never", "CreateSandbox")) == 1
+    # Its volumes outlive the sandbox.
+    await node.until(lambda: node.phase("box-job") == "Succeeded")
+    await node.until(lambda: node.restarts("box-init") == 1 and node.ready("box-init"))
+    assert sorted(diary.lines()) == ["again", "init", "init"]
+    await node.delete(*names)
+
+
+async def test_restart_rules_of_containers(node):
+    rule = {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}
+    ruled = {"restartPolicy": "Never", "restartPolicyRules": [rule]}
+    node.apply(
+        pod("rule", container("app", "sleep 0.1; exit 42", **ruled), restartPolicy="Never"),
+        pod("no-rule", container("app", "sleep 0.1; exit 43", **ruled), restartPolicy="Never"),
+        pod("own-never", container("app", "exit 1", restartPolicy="Never"), container("other")),
+    )
+    await node.until(lambda: node.restarts("rule") == 1)
+    await node.until(lambda: node.phase("no-rule") == "Failed")
+    await node.until(lambda: node.terminated("own-never"))
+    assert node.restarts("no-rule") == node.restarts("own-never") == 0
+    assert node.runs("own-never", "other")
+    assert node.phase("own-never") == "Running"
+    await node.delete("rule", "no-rule", "own-never")
+
+
+async def test_a_sidecar_holds_up_what_follows_until_it_has_started(node, diary):
+    side = container(
+        "side",
+        writes("side"),
+        restartPolicy="Always",
+        startupProbe={
+            "exec": {"command": ["test", "-e", "/diary/go"]},
+            "periodSeconds": 1,
+            "failureThreshold": 60,
+        },
+        readinessProbe={"exec": {"command": ["test", "-e", "/diary/ready"]}, "periodSeconds": 1},
+        **diary.mount,
+    )
+    next_one = container("next", "echo next >> /diary/log", **diary.mount)
+    node.apply(
+        pod("held", container("app", writes("app"), **diary.mount), initContainers=[side, next_one],
+            volumes=[diary.volume])
+    )  # fmt: skip
+    await node.until(lambda: node.runs("held", "side") and diary.lines() == ["side-up"])
+    await asyncio.sleep(1.2)
+    assert diary.lines() == ["side-up"]
+    assert node.container("held", "side").started is False
+    assert node.phase("held") == "Pending"
+    await node.exec("held", "touch /diary/go", "side")
+    await node.until(lambda: diary.lines() == ["side-up", "next", "app-up"])
+    await node.until(lambda: node.runs("held"))
+    # A sidecar that is not ready keeps its pod from being so.
+    assert not node.ready("held")
+    await node.exec("held", "touch /diary/ready", "side")
+    await node.until(lambda: node.ready("held"))
+    await node.delete("held")
+
+
+async def test_a_grace_of_zero_and_a_stopped_process(node):
+    node.apply(
+        pod("zero", container("app", DEAF), grace=0),
+        pod("frozen", container("app"), grace=2),
+    )
+    await node.until(lambda: node.ready("zero", "frozen"))
+    os.kill(await node.pid(node.container_id("frozen")), signal.SIGSTOP)
+    began = time.monotonic()
+    await node.delete("zero", "frozen", seconds=8)
+    assert time.monotonic() - began < 6

@@ -80,7 +80,10 @@ async def test_readiness_by_exec_http_tcp_and_grpc(node):
     async with health_server() as (port, states):
         states["later"] = health_pb2.HealthCheckResponse.NOT_SERVING
         node.apply(
-            pod("rexec", container("app", readinessProbe={"exec": {"command": ["test", "-e", "/tmp/r"]}, **FAST})),
+            pod(
+                "rexec",
+                container("app", readinessProbe={"exec": {"command": ["test", "-e", "/tmp/r"]}, **FAST}),
+            ),
             pod(
                 "rhttp",
                 container(

@@ -1,9 +1,12 @@
 """The command line and the kubelet's port on a real node: logs, exec, port-forward."""
 
 import asyncio
+import fcntl
 import json
 import os
+import struct
 import sys
+import termios
 import time
 
 import pytest
@@ -63,6 +66,42 @@ async def test_exec_keeps_streams_apart_and_tells_the_exit_code(node):
     assert await call(node, "exec", "web", "--", "sh", "-c", script) == (7, b"out\n", "err\n")
     code, _, errors = await call(node, "exec", "web", "--", "no-such-command")
     assert code == 1 and "executable file not found" in errors
+
+
+async def test_exec_on_a_terminal_knows_its_size(node):
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+    before = termios.tcgetattr(theirs)
+    # The size follows the start: the command asks until it is there.
+    script = "tty; until stty size | grep -q 77; do sleep 0.05; done; stty size; read x; echo got $x; exit 5"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pykubelet", "exec", "-it", "web", "--", "sh", "-c", script,
+        env={**os.environ, "PYKUBELET_SOCKET": str(node.layout.admin_socket)},
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    seen = b""
+    try:
+        async with asyncio.timeout(30):
+            while b"got" not in seen:
+                if b"33 77" in seen:
+                    os.write(ours, b"typed\r")
+                seen += await asyncio.to_thread(os.read, ours, 4096)
+            assert await process.wait() == 5
+    finally:
+        after = termios.tcgetattr(theirs)
+        os.close(ours)
+        os.close(theirs)
+    assert b"/dev/pts/" in seen and b"got typed" in seen
+    assert after == before
+
+
+async def test_attach_joins_what_is_written(node):
+    process = await start(node, "attach", "talker")
+    async with asyncio.timeout(20):
+        lines = [await process.stdout.readline() for _ in range(3)]
+    process.terminate()
+    await process.communicate()
+    assert all(line.startswith(b"line ") for line in lines[1:])
 
 
 async def test_logs(node):

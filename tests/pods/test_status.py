@@ -430,6 +430,14 @@ def test_pod_ips_follow_the_nodes_family(ips, prefer_ipv6, expected):
     assert [ip.ip for ip in status.podIPs] == expected
 
 
+def test_ips_reported_last_stay_while_no_sandbox_is_ready():
+    before = generate(pod(c()), sandboxes=[sandbox(ips=("10.0.0.1",))])
+    dead = sandbox(ips=(), state=SandboxState.NOTREADY)
+    assert [ip.ip for ip in generate(pod(c()), old=before, sandboxes=[dead]).podIPs] == ["10.0.0.1"]
+    other = sandbox(ips=("10.0.0.9",))
+    assert [ip.ip for ip in generate(pod(c()), old=before, sandboxes=[other]).podIPs] == ["10.0.0.9"]
+
+
 def test_host_network_takes_the_nodes_ips():
     status = generate(
         pod(c(), hostNetwork=True),

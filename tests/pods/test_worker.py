@@ -60,13 +60,16 @@ class Script(NullJournal):
             self,
             read=self.read,
             cached=self.observed.get,
-            on_finished=self.finished.append,
+            on_finished=lambda uid: self.worker_finished(uid),
             resync=RESYNC,
             rng=random.Random(7),
         )
 
     def pod_event(self, pod, kind, reason, message, *, field_path="") -> None:
         self.events.append((reason, message))
+
+    def worker_finished(self, uid) -> None:
+        self.finished.append(uid)
 
     def note(self, what: str, update: WorkerUpdate) -> None:
         label = update.pod.metadata.labels.get("label") if update.pod is not None else "orphan"

@@ -175,6 +175,23 @@ async def test_a_websocket_may_send_right_away(front: Front, streaming: Streamin
     writer.close()
 
 
+async def test_a_server_that_does_not_notice_the_end_of_its_caller_is_left(
+    front: Front, streaming: StreamingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pykubelet.server.upgrade.HALF_CLOSED_IDLE", 0.05)
+
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.read(-1) == b""
+        while front.upgrades.open:
+            await asyncio.sleep(0.005)
+
+    streaming.behave = deaf
+    reader, writer = await front.connect()
+    await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    await front.settled()
+
+
 async def test_there_is_a_limit(streaming: StreamingServer) -> None:
     front = Front(lambda: streaming.url, limit=1)
     await front.listener.start_tcp("127.0.0.1", 0)

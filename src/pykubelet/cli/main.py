@@ -23,7 +23,6 @@ COMMANDS = {
     "exec": ("pykubelet.cli.exec", "Run a command in a container."),
     "attach": ("pykubelet.cli.attach", "Attach to a container's first process."),
     "port-forward": ("pykubelet.cli.port_forward", "Forward local ports to a pod."),
-    "top": ("pykubelet.cli.top", "Show what pods use."),
 }
 
 #: Where ``run`` is: a function ``run(arguments) -> exit code``.

@@ -39,14 +39,9 @@ def run(arguments: list[str]) -> int:
         sys.stdout.write(help_text(shutil.get_terminal_size().columns, "pykubelet run"))
         return 0
     if loaded.flags.version != "false":
-        sys.stdout.write(
-            version_text(
-                loaded.flags.version,
-                KUBELET_VERSION,
-                platform.python_version(),
-                f"{platform.system().lower()}/{platform.machine()}",
-            )
-        )
+        system = f"{platform.system().lower()}/{platform.machine()}"
+        version = version_text(loaded.flags.version, KUBELET_VERSION, platform.python_version(), system)
+        sys.stdout.write(f"{version.rstrip()}\n")
         return 0
     set_up_logging(loaded.config.logging.format, loaded.config.logging.verbosity)
     for warning in loaded.warnings:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -66,6 +67,8 @@ class DecisionJournal:
         self._node: deque[Entry] = deque(maxlen=OF_NODE)
         self._unwritten: deque[Entry] = deque(maxlen=UNWRITTEN)
         self._wake = asyncio.Event()
+        # One thread keeps the order of writes, also of one that was given up on.
+        self._writer = ThreadPoolExecutor(1, "journal")
         self._tasks = TaskOwner("journal")
 
     async def start(self) -> None:
@@ -89,6 +92,7 @@ class DecisionJournal:
         """Write what is left."""
         await self._tasks.close()
         await self._flush()
+        self._writer.shutdown(wait=False)
 
     # --- doors ----------------------------------------------------------------
 
@@ -233,7 +237,7 @@ class DecisionJournal:
         self._unwritten.clear()
         lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
         try:
-            await asyncio.to_thread(_append, self._file, lines)
+            await asyncio.get_running_loop().run_in_executor(self._writer, _append, self._file, lines)
         except OSError as error:
             log.warning("the journal cannot be written to %s: %s", self._file, error)
 

@@ -43,7 +43,7 @@ def node_name(override: str) -> str:
 
 
 def look(name: str, node_ip: str, root_dir: Path) -> Host:
-    """Gather the facts; blocking.
+    """Gather the facts; blocking. Nothing is made or changed.
 
     :raises AddressError: what ``--node-ip`` asks for cannot be had.
     :raises OSError: the machine's own files cannot be read, or a cgroup controller is missing.
@@ -56,8 +56,8 @@ def look(name: str, node_ip: str, root_dir: Path) -> Host:
         if node_ip:
             raise
         ips, problem = ("127.0.0.1",), str(error)
-    root_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-    figures = os.statvfs(root_dir)
+    # The root directory may be yet to be made, on the file system of what is above it.
+    figures = os.statvfs(next(path for path in (root_dir, *root_dir.parents) if path.exists()))
     return Host(
         node_name=name,
         machine=machine,

@@ -49,6 +49,8 @@ class HousekeepingDoors:
     volumes_gone: Callable[[str], bool]
     #: Nobody knows that pod any more: its directories may be looked at.
     on_gone: Callable[[str], None]
+    #: The runtime still has something dead of pods that nobody knows any more.
+    on_leftovers: Callable[[], None]
 
 
 class Housekeeping:
@@ -130,9 +132,14 @@ class Housekeeping:
         )
         await self._clean_cgroups()
         for uid in self._observer.cached_uids():
-            if self._store.get(uid) is None and self._workers.state(uid) is None:
+            if self._known_to_nobody(uid):
                 self._observer.forget(uid)
                 self._doors.on_gone(uid)
+        if any(self._known_to_nobody(uid) for uid in self._observer.uids()):
+            self._doors.on_leftovers()
+
+    def _known_to_nobody(self, uid: str) -> bool:
+        return self._store.get(uid) is None and self._workers.state(uid) is None
 
     def _end_unwanted(self) -> None:
         """End the workers of pods that no source has; purge those that have finished."""
@@ -151,9 +158,7 @@ class Housekeeping:
         """End what runs in the runtime without anybody knowing it."""
         for uid in self._observer.uids():
             observed = self._observer.cached(uid)
-            if observed is None or self._workers.state(uid) is not None or self._store.get(uid) is not None:
-                continue
-            if something_runs(observed):
+            if observed is not None and self._known_to_nobody(uid) and something_runs(observed):
                 ref = PodRef(observed.namespace, observed.name, uid)
                 self._journal.record(
                     "OrphanKilled", "the runtime runs it, but no source knows it", pod=ref, grace=ORPHAN_GRACE

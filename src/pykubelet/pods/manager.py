@@ -14,6 +14,7 @@ import msgspec
 
 from pykubelet.api.core import Pod, PodStatus
 from pykubelet.api.podinfo import is_mirror, pod_ref
+from pykubelet.api.qos import compute_qos
 from pykubelet.base.clock import Clock
 from pykubelet.base.journal import Events, Journal
 from pykubelet.base.tasks import TaskOwner
@@ -24,6 +25,7 @@ from .doors import StatusChange, StatusSink
 from .grace import kill_timeout
 from .lifecycle import KillRequest, WorkerUpdate, final_phase
 from .sources import Op, PodConfig, PodUpdate
+from .status_merge import settle_status
 from .store import PodStore
 from .worker import PodWorkers
 
@@ -130,6 +132,10 @@ class PodManager:
             return
         self._doors.on_desired(pod)
         self._journal.record("PodAdded", f"source {source} wants the pod", pod=pod_ref(pod), source=source)
+        self._begin(pod, source)
+
+    def _begin(self, pod: Pod, source: str) -> None:
+        """Judge the pod and hand it to its worker."""
         self._forget_refusal(pod)
         state = self._workers.state(pod.metadata.uid)
         ending = state is not None and state.terminating
@@ -148,6 +154,10 @@ class PodManager:
         deleted = pod.metadata.deletionTimestamp is not None
         text = "deleted" if deleted else "changed"
         self._journal.record("PodChanged", f"source {source} {text} the pod", pod=pod_ref(pod), source=source)
+        if self._workers.state(pod.metadata.uid) is None and not deleted:
+            # It was refused as it was; as it is now it may be taken.
+            self._begin(pod, source)
+            return
         self._workers.update(
             WorkerUpdate("update", pod, self._store.mirror_of(pod), cause=f"{text} by source {source}")
         )
@@ -216,13 +226,15 @@ class PodManager:
         if rejection is None:
             return True
         self._events.pod_event(pod_ref(pod), "Warning", rejection.reason, rejection.message)
+        old = self._doors.statuses.get(pod.metadata.uid) or pod.status
         status = msgspec.structs.replace(
-            self._doors.statuses.get(pod.metadata.uid) or pod.status,
+            old,
             phase="Failed",
             reason=rejection.reason,
             message=f"Pod was rejected: {rejection.message}",
+            qosClass=compute_qos(pod),
         )
-        self._doors.statuses.set(pod, status)
+        self._doors.statuses.set(pod, settle_status(pod, old, status, self._clock.now()))
         return False
 
     # --- what happens to pods -------------------------------------------------

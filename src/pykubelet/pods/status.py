@@ -95,7 +95,7 @@ def generate_status(
         pod_phase(pod, by_name, terminal=terminal, regular_created=_regular_in_sandbox(pod, observed)),
         now,
     )
-    pod_ips = _pod_ips(pod, observed, node)
+    pod_ips = _pod_ips(pod, observed, old, node)
     status = PodStatus(
         observedGeneration=pod.metadata.generation,
         phase=phase,
@@ -152,10 +152,16 @@ def _in_force(pod: Pod) -> ResourceRequirements:
     return ResourceRequirements(requests=pod_requests(pod), limits=pod_limits(pod), claims=claims)
 
 
-def _pod_ips(pod: Pod, observed: ObservedPod, node: NodeFacts) -> list[str]:
-    """One IP a family, the node's primary family first; the node's own for a pod in its network."""
+def _pod_ips(pod: Pod, observed: ObservedPod, old: PodStatus, node: NodeFacts) -> list[str]:
+    """One IP a family, the node's primary family first; the node's own for a pod in its network.
+
+    While no sandbox is ready the IPs reported last are kept: they tell who it was.
+    """
     families: dict[int, str] = {}
-    for text in observed.ips:
+    known = observed.ips
+    if not known and observed.ready_sandbox is None and not pod.spec.hostNetwork:
+        known = tuple(each.ip for each in old.podIPs)
+    for text in known:
         try:
             address = ipaddress.ip_address(text)
         except ValueError:

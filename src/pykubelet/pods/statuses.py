@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -36,6 +37,8 @@ class LocalStatuses:
         self._statuses: dict[str, PodStatus] = {}
         self._dirty: set[str] = set()
         self._wake = asyncio.Event()
+        # One thread: a write that was given up on must not land after the one that followed it.
+        self._writer = ThreadPoolExecutor(1, "statuses")
         self._tasks = TaskOwner("statuses")
 
     async def start(self) -> None:
@@ -47,6 +50,7 @@ class LocalStatuses:
         """Write what is not written yet, then end."""
         await self._tasks.close()
         await self._flush()
+        self._writer.shutdown(wait=False)
 
     def get(self, uid: str) -> PodStatus | None:
         """See ``StatusSink``."""
@@ -98,7 +102,7 @@ class LocalStatuses:
             uid: encode(status) if (status := self._statuses.get(uid)) is not None else None for uid in dirty
         }
         if contents:
-            await asyncio.to_thread(_store, self._directory, contents)
+            await asyncio.get_running_loop().run_in_executor(self._writer, _store, self._directory, contents)
 
 
 def _load(directory: Path) -> dict[str, PodStatus]:

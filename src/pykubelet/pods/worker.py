@@ -282,9 +282,10 @@ class PodWorkers:
 
     async def _next(self, worker: _Worker) -> WorkerUpdate | None:
         """The next update to work on, or None when the pod may not start yet."""
+        due = False
         if worker.pending is None:
             wait = None if worker.due is None else max(0.0, worker.due - self._clock.monotonic())
-            await self._wait(worker, wait)
+            due = await self._wait(worker, wait) or self._due(worker)
         worker.wake.clear()
         if not worker.started and not self._may_start(worker):
             if worker.state.terminating and not self._has_anything(worker):
@@ -298,7 +299,7 @@ class PodWorkers:
         worker.started = True
         if worker.pending is not None:
             worker.active, worker.pending = worker.pending, None
-        elif worker.due is not None and worker.due <= self._clock.monotonic():
+        elif due:
             before = worker.active
             worker.active = WorkerUpdate(
                 "sync", before.pod, before.mirror, before.orphan, cause="its time to be looked at came"
@@ -308,12 +309,17 @@ class PodWorkers:
         worker.due = None
         return worker.active
 
-    async def _wait(self, worker: _Worker, seconds: float | None) -> None:
+    async def _wait(self, worker: _Worker, seconds: float | None) -> bool:
+        """Wait to be woken; True if the time was over first."""
         try:
             async with asyncio.timeout(seconds):
                 await worker.wake.wait()
         except TimeoutError:
-            pass
+            return True
+        return False
+
+    def _due(self, worker: _Worker) -> bool:
+        return worker.due is not None and worker.due <= self._clock.monotonic()
 
     def _has_anything(self, worker: _Worker) -> bool:
         observed = self._cached(worker.uid)

@@ -1,8 +1,9 @@
 """Upgraded connections: taken from the HTTP server and tied to the runtime's, byte for byte.
 
 The only file that knows how a connection is taken out of aiohttp's hands: its parser's
-left-over bytes are fetched through ``set_parser``, then the transport gets a protocol of
-ours; ``connection_lost`` is told to aiohttp at the end. A contract test holds this.
+left-over bytes are fetched through ``set_parser`` (and its queue of requests looked at),
+then the transport gets a protocol of ours; ``connection_lost`` is told to aiohttp at the
+end. A contract test holds this.
 """
 
 import asyncio
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 MAX_STREAMS: Final = 256
 #: Seconds that the last bytes get to leave after one end has closed.
 _FLUSH: Final = 10.0
+#: Seconds of silence after which a stream is over once one end will send nothing more: a caller that
+#: went away looks just like one that only finished sending, and runtimes do not always hang up on it.
+HALF_CLOSED_IDLE: Final = 5.0
 #: Bytes that may wait to be written before the other end is no longer read.
 _HIGH_WATER: Final = 256 << 10
 
@@ -74,6 +78,7 @@ class _End(asyncio.Protocol):
             self._relay.close()
             return False
         other.transport.write_eof()
+        self._relay.half_closed()
         # TLS has no half-closed state here: its transport closes whatever is answered.
         return self.transport.can_write_eof()
 
@@ -110,13 +115,21 @@ class _Relay:
         if self._idle > 0:
             self._timer = self._loop.call_later(self._idle, self._look)
 
+    def half_closed(self) -> None:
+        if self._closing:
+            return
+        self._idle = min(self._idle or HALF_CLOSED_IDLE, HALF_CLOSED_IDLE)
+        self.active()
+        self._cancel_timer()
+        self._timer = self._loop.call_later(self._idle, self._look)
+
     def active(self) -> None:
         self._last = self._loop.time()
 
     def _look(self) -> None:
         left = self._last + self._idle - self._loop.time()
         if left <= 0:
-            log.info("a stream is closed: nothing came for %.0f s", self._idle)
+            log.debug("a stream is closed: nothing came for %.1f s", self._idle)
             self.close()
         else:
             self._timer = self._loop.call_later(left, self._look)

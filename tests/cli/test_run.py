@@ -1,0 +1,141 @@
+"""``pykubelet run`` as its user meets it: what it refuses, and what it says instead of starting."""
+
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from pykubelet import KUBELET_VERSION
+from pykubelet.cli.logformat import JSONFormatter, KlogFormatter
+from pykubelet.cli.run import run
+
+KIND = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+
+
+def config(tmp_path, text) -> list[str]:
+    file = tmp_path / "config.yaml"
+    file.write_text(KIND + text)
+    return ["--config", str(file), "--root-dir", str(tmp_path / "root")]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("maxPods: many\n", "maxPods"),
+        ("maxPods: -5\n", "maxPods"),
+        ("healthzPort: 70000\n", "healthzPort"),
+        ("syncFrequency: soon\n", "syncFrequency"),
+        ("featureGates: {NoSuchGate: true}\n", "NoSuchGate"),
+        ("kubeReserved: {cpu: much}\n", "kubeReserved"),
+        ("{", "config"),
+    ],
+)
+def test_a_bad_configuration_is_one_line_that_names_it(tmp_path, capsys, text, named) -> None:
+    assert run(config(tmp_path, text)) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert named in err
+    assert err.startswith("pykubelet ")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--no-such-flag"], "no-such-flag"),
+        (["--max-pods=many"], "max-pods"),
+        (["--config=/no/such/file"], "/no/such/file"),
+        (["surplus"], "surplus"),
+    ],
+)
+def test_a_bad_flag_is_one_line_that_names_it(capsys, arguments, named) -> None:
+    assert run(arguments) == 1
+    err = capsys.readouterr().err
+    assert named in err
+    assert err.count("\n") == 1
+
+
+def test_a_directory_for_the_configuration_names_the_flag_that_was_meant(tmp_path, capsys) -> None:
+    assert run(["--config", str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert "--pod-manifest-path" in err
+    assert err.count("\n") == 1
+
+
+def test_the_version(capsys) -> None:
+    assert run(["--version"]) == 0
+    assert KUBELET_VERSION in capsys.readouterr().out
+
+
+def test_help_is_grouped_and_no_wider_than_the_terminal(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert run(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert "--config" in text
+    assert "--max-pods" in text
+    assert "pykubelet run" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "named"),
+    [
+        ("failSwapOn: false\nfailCgroupV1: false\n", ["--node-ip=192.0.2.77"], "192.0.2.77"),
+        ("failSwapOn: false\nfailCgroupV1: false\ncgroupDriver: systemd\n", [], "cgroupDriver"),
+    ],
+)
+def test_a_host_that_does_not_fit_is_one_line_and_nothing_is_started(tmp_path, text, flags, named) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pykubelet", "run", *config(tmp_path, text), *flags],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert named in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "root").exists()
+
+
+def record(level=logging.INFO, error=None) -> logging.LogRecord:
+    made = logging.LogRecord("pykubelet.x", level, "/src/pods/worker.py", 12, "pod %s", ("web",), None)
+    made.created, made.process = 1_700_000_000.25, 42
+    if error is not None:
+        made.exc_info = (type(error), error, None)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("level", "letter"),
+    [
+        (logging.DEBUG, "I"),
+        (logging.INFO, "I"),
+        (logging.WARNING, "W"),
+        (logging.ERROR, "E"),
+        (logging.CRITICAL, "F"),
+    ],
+)
+def test_text_lines_have_klogs_form(level, letter) -> None:
+    line = KlogFormatter().format(record(level))
+    assert line[0] == letter
+    assert line[1:].split()[1].endswith(".250000")
+    assert line.endswith("     42 worker.py:12] pod web")
+
+
+def test_a_text_line_with_an_error_shows_where_it_came_from() -> None:
+    assert KlogFormatter().format(record(logging.ERROR, ValueError("ouch"))).endswith("\nValueError: ouch")
+
+
+def test_json_lines_have_the_kubelets_fields() -> None:
+    assert json.loads(JSONFormatter().format(record())) == {
+        "ts": 1_700_000_000_250.0,
+        "caller": "worker.py:12",
+        "v": 0,
+        "msg": "pod web",
+    }
+    failed = json.loads(JSONFormatter().format(record(logging.ERROR, ValueError("ouch"))))
+    assert failed["err"] == "ouch"
+    assert "v" not in failed
