@@ -111,7 +111,8 @@ LASTING = {
 }
 #: Calls that go wrong on demand.
 FAULTY = ("RunPodSandbox", "CreateContainer", "StartContainer", "StopContainer", "RemoveContainer")
-PHASES = {"job": "Succeeded", "batch": "Succeeded"}
+#: Kinds that run once.
+JOBS = {"job", "batch"}
 
 
 @dataclass
@@ -294,12 +295,13 @@ class Life:
             if lasting is not None:
                 assert found == lasting, f"{name}: {found}"
             status = self.kubelet.statuses.get(pods[name].metadata.uid)
-            assert status.phase == PHASES.get(kind, status.phase), name
+            # A job may have been made to fail on the way.
+            assert status.phase in {"Succeeded", "Failed"} or kind not in JOBS, name
             if lasting:
                 assert status.phase == "Running", name
                 assert {c.type: c.status for c in status.conditions}["Ready"] == "True", name
         assert {path.name for path in self.layout.pods.iterdir()} <= uids
-        assert {path.stem for path in (self.layout.root / "pod-statuses").iterdir()} == uids
+        assert {path.stem for path in self.layout.root.glob("pod-statuses/*")} == uids
         assert self.cgroups.pods() <= uids
 
 
@@ -340,13 +342,15 @@ STEPS = st.lists(
 @pytest.mark.looptime
 @pytest.mark.timeout(120)
 @settings(
-    max_examples=8,
+    max_examples=6,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.sets(st.sampled_from(sorted(KINDS))), STEPS)
 async def test_random_life(one_thread, mount_area, host, first, steps):
+    # Debug mode notes a traceback for each of a life's many thousand timers.
+    asyncio.get_running_loop().set_debug(False)
     life = Life(mount_area / f"life-{len(list(mount_area.iterdir()))}", host)
     for kind in first:
         life.write(kind, 0)
@@ -361,7 +365,7 @@ async def test_random_life(one_thread, mount_area, host, first, steps):
         life.check_end()
         for kind in {kind for kind, _ in life.wanted.values()}:
             await life.do("remove", kind, 0)
-        await life.clock.sleep(120)
+        await life.clock.sleep(75)
         life.check_end()
         assert not any(life.layout.pods.iterdir())
     finally:

@@ -628,7 +628,12 @@ class Kubelet:
     # --- doors joined ---------------------------------------------------------
 
     async def _read(self, uid: str, newer_than: float) -> ObservedPod:
-        return await self.observer.read(uid, newer_than=newer_than)
+        try:
+            return await self.observer.read(uid, newer_than=newer_than)
+        except CriError as error:
+            if error.unavailable:
+                self.health.doubt()
+            raise
 
     def _count_missed(self, kind: str) -> None:
         self.metrics.counter(

@@ -35,6 +35,13 @@ def test_everything_of_a_removed_pod_goes():
     assert chosen([box("a", 1, "x"), box("a", 2, "x"), box("a", 1)], gone={"x"}) == ["x/a@1", "x/a@2"]
 
 
+def test_a_container_that_is_about_to_start_neither_goes_nor_counts():
+    made = ContainerState.CREATED
+    assert chosen([box("a", 1), box("a", 2, state=made)]) == []
+    assert chosen([box("a", 1), box("a", 2, state=made), box("a", 3)]) == ["p/a@2", "p/a@1"]
+    assert chosen([box("a", 1, state=made)], gone={"p"}) == ["p/a@1"]
+
+
 def test_age_and_no_limit():
     assert chosen([box("a", 1), box("a", 95), box("a", 99)], GCPolicy(min_age=10, per_container=0)) == [
         "p/a@1"

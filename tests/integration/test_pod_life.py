@@ -400,7 +400,7 @@ async def test_a_killed_sandbox_by_restart_policy(node, diary):
     disk = {"name": "disk", "emptyDir": {}}
     init = container("init", "echo init >> /diary/log", **diary.mount)
     node.apply(
-        pod("box-never", container("app"), restartPolicy="Never"),
+        pod("box-never", container("app", "trap 'exit 3' TERM; sleep 1000 & wait"), restartPolicy="Never"),
         pod("box-init", container("app"), initContainers=[init], volumes=[diary.volume]),
         pod("box-job", once, restartPolicy="OnFailure", volumes=[disk, diary.volume]),
     )

@@ -142,3 +142,24 @@ async def test_a_missing_network_is_told_apart(node) -> None:
     node.answer = RuntimeStatus((RuntimeCondition("RuntimeReady", True),))
     await node.clock.sleep(5)
     assert "does not report NetworkReady" in node.health.network_error()
+
+
+async def test_a_short_outage_that_a_call_found_is_seen_and_its_end_told(node) -> None:
+    await node.health.start()
+    await node.clock.sleep(1)
+    node.answer = LOST
+    node.health.doubt()
+    await node.clock.sleep(0.5)
+    node.answer = status()
+    await node.clock.sleep(1.5)
+    assert node.recovered == 1
+
+
+async def test_doubts_without_an_outage_wake_nobody(node) -> None:
+    await node.health.start()
+    for _ in range(5):
+        await node.clock.sleep(0.5)
+        node.health.doubt()
+    await node.clock.sleep(0.5)
+    assert node.recovered == 0
+    assert node.asked == 6

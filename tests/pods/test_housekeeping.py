@@ -210,3 +210,14 @@ async def test_requests_are_bundled_into_one_pass_soon(house) -> None:
     assert len(passes) == 1
     await house.clock.sleep(95)
     assert len(passes) == 4
+
+
+async def test_the_first_pass_is_waited_for_but_not_for_ever(house) -> None:
+    house.start()
+    began = house.clock.monotonic()
+    await house.house.first_pass(5)
+    assert house.clock.monotonic() - began == pytest.approx(5)
+    assert not house.house.passed
+    house.house.start()
+    await house.house.first_pass(100)
+    assert house.house.passed

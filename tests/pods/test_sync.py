@@ -11,6 +11,7 @@ from pykubelet.api.core import Container, Pod, PodSpec, Probe
 from pykubelet.api.meta import ObjectMeta
 from pykubelet.base.clock import LoopClock
 from pykubelet.base.errors import VolumeError
+from pykubelet.base.tasks import TaskOwner
 from pykubelet.cri.errors import Code, CriError
 from pykubelet.pods.crashloop import CrashLoop
 from pykubelet.pods.execute import Executor
@@ -305,6 +306,35 @@ async def test_the_containers_of_a_pod_that_is_still_wanted_stay_to_be_looked_at
     world.wanted = False
     await world.finish(pod(policy="Never"))
     assert world.runtime.containers == []
+
+
+async def test_a_pod_that_was_taken_away_and_is_brought_again_begins_from_nothing(world) -> None:
+    await world.sync(pod())
+    await world.terminate(pod())
+    await world.finish(pod(), replace(STATE, restart_requested=True))
+    assert world.runtime.containers == []
+
+
+async def test_a_container_that_cannot_be_removed_yet_is_tried_again(world) -> None:
+    await world.sync(pod())
+    await world.terminate(pod())
+    refusal = CriError(Code.Unknown, "RemoveContainer", "container is in starting state, can't be removed")
+    world.starter.failing["remove web-0"] = refusal
+    tasks = TaskOwner("test")
+    finish = tasks.spawn("finish", world.finish(pod(), replace(STATE, deleted=True)))
+    await world.clock.sleep(0.5)
+    world.starter.failing.clear()
+    await finish
+    assert world.starter.calls == [*["remove web-0"] * 4, "remove s0", "clean u ns p"]
+    await tasks.close()
+
+
+async def test_a_container_that_is_never_removed_fails_the_end(world) -> None:
+    await world.sync(pod())
+    await world.terminate(pod())
+    world.starter.failing["remove web-0"] = CriError(Code.Unknown, "RemoveContainer", "no")
+    with pytest.raises(CriError):
+        await world.finish(pod(), replace(STATE, deleted=True))
 
 
 async def test_a_pod_is_not_finished_while_its_volumes_or_cgroup_are_there(world) -> None:

@@ -83,10 +83,20 @@ def select_containers(
     """The containers to remove, in the order of removal (of each name the oldest first)."""
     units: dict[tuple[str, str], list[ContainerSummary]] = defaultdict(list)
     youngest = now_ns - int(policy.min_age * 1e9)
-    for container in _newest_first(containers):
-        if container.state is not ContainerState.RUNNING and container.created_at <= youngest:
-            units[container.pod_uid, container.name].append(container)
     chosen: list[ContainerSummary] = []
+    seen: set[tuple[str, str]] = set()
+    for container in _newest_first(containers):
+        key = (container.pod_uid, container.name)
+        newest = key not in seen
+        seen.add(key)
+        if container.state is ContainerState.RUNNING or container.created_at > youngest:
+            continue
+        if container.state is ContainerState.CREATED and not removable(container.pod_uid):
+            # The newest may be about to start; an older one never will, and has nothing to tell.
+            if not newest:
+                chosen.append(container)
+            continue
+        units[key].append(container)
 
     def trim(keep: int) -> None:
         for unit in units.values():

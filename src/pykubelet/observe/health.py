@@ -40,6 +40,7 @@ class RuntimeHealth:
         self._good_at: float | None = None
         self._dependents_started = False
         self._was_good = False
+        self._doubt = asyncio.Event()
         self._last_error = "container runtime status check may not have completed yet"
         self._ready = "container runtime status check may not have completed yet"
         self._network = "container runtime network not ready: no status yet"
@@ -73,15 +74,33 @@ class RuntimeHealth:
         """What the last look failed with; empty if it did not."""
         return self._last_error
 
+    def doubt(self) -> None:
+        """Somebody's call found no runtime: look now.
+
+        An outage shorter than a poll would go unnoticed otherwise, and nobody would be told of its end.
+        """
+        self._doubt.set()
+
     async def _poll_forever(self) -> None:
         while True:
+            self._doubt.clear()
             started_before = self._dependents_started
             good = await self._look()
             if good and not self._was_good and started_before:
                 log.info("the container runtime answers")
                 self._on_recovered()
             self._was_good = good
-            await self._clock.sleep(POLL if good else POLL_DOWN)
+            if good:
+                await self._until_doubt(POLL)
+            else:
+                await self._clock.sleep(POLL_DOWN)
+
+    async def _until_doubt(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._doubt.wait()
+        except TimeoutError:
+            pass
 
     async def _look(self) -> bool:
         try:

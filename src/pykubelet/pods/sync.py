@@ -1,14 +1,16 @@
 """The work of a pod's worker in each phase: bring it closer to its spec, stop it, clean up after it."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pykubelet.api.core import Pod, PodStatus
 from pykubelet.api.podinfo import pod_ref
 from pykubelet.base.clock import Clock
 from pykubelet.base.errors import VolumeError
 from pykubelet.base.journal import Events, Journal, PodRef
+from pykubelet.cri.errors import CriError
 from pykubelet.cri.types import ContainerState
 from pykubelet.observe.types import ObservedPod
 
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds of waiting for volumes after which the pod is looked at again before it is planned.
 STALE_AFTER = 0.5
+#: Seconds between attempts to remove a container whose cut start the runtime is still undoing.
+REMOVAL_WAITS = (0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +255,8 @@ class PodSyncer:
         await doors.volumes.wait_gone(pod)
         await doors.cgroups.destroy(uid)
         doors.statuses.terminate(pod)
-        if state.deleted or state.evicted or not doors.wanted(uid):
+        # A pod that its source took away and brings again begins from nothing.
+        if state.deleted or state.evicted or state.restart_requested or not doors.wanted(uid):
             await self._remove_content(observed, ref)
         doors.reasons.forget(uid)
         await doors.cgroups.update_qos(doors.active_pods())
@@ -259,9 +264,9 @@ class PodSyncer:
     async def _remove_content(self, observed: ObservedPod, ref: PodRef) -> None:
         """Remove containers, sandboxes and logs of a pod that nobody wants any more."""
         for container in observed.containers:
-            await self._doors.starter.remove_container(container)
+            await self._insist(partial(self._doors.starter.remove_container, container))
         for sandbox in observed.sandboxes:
-            await self._doors.starter.remove_sandbox(sandbox.id)
+            await self._insist(partial(self._doors.starter.remove_sandbox, sandbox.id))
         await self._doors.starter.clean_pod(ref.uid, ref.namespace, ref.name)
         await self._doors.read(ref.uid, self._clock.monotonic())
         self._journal.record(
@@ -269,3 +274,16 @@ class PodSyncer:
             f"removed {len(observed.containers)} containers and {len(observed.sandboxes)} sandboxes",
             pod=ref,
         )
+
+    async def _insist(self, remove: Callable[[], Awaitable[None]]) -> None:
+        """Call *remove*; a runtime that refuses for the moment is asked a few times more.
+
+        :raises CriError: it refused to the last.
+        """
+        for wait in REMOVAL_WAITS:
+            try:
+                return await remove()
+            except CriError as error:
+                log.info("a removal is tried again in %.1f s: %s", wait, error)
+            await self._clock.sleep(wait)
+        return await remove()
