@@ -19,13 +19,11 @@ from pykubelet.api.podinfo import pod_ref
 from pykubelet.api.quantity import Quantity
 from pykubelet.base import notify
 from pykubelet.base.clock import Clock, SystemClock
-from pykubelet.base.layout import RUN_DIR_VARIABLE, Layout
+from pykubelet.base.layout import Layout
 from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import Stage, Stages, TaskOwner
 from pykubelet.config import Loaded
-from pykubelet.config.parsed import cpuset, reserved
-from pykubelet.containers.gc import ContainerGC, GCPolicy
-from pykubelet.containers.settings import ContainerSettings
+from pykubelet.containers.gc import ContainerGC
 from pykubelet.containers.starter import Starter
 from pykubelet.containers.termination_message import enrich
 from pykubelet.cri.client import CriClient
@@ -51,7 +49,6 @@ from pykubelet.pods.admission import (
     safe_sysctls,
 )
 from pykubelet.pods.admission import NodeFacts as AdmissionFacts
-from pykubelet.pods.crashloop import CrashLoop, crash_loop_limits
 from pykubelet.pods.execute import Executor
 from pykubelet.pods.housekeeping import Housekeeping, HousekeepingDoors, something_runs
 from pykubelet.pods.manager import ManagerDoors, PodManager
@@ -66,16 +63,10 @@ from pykubelet.pods.worker import PodWorkers
 from pykubelet.probes.handlers import Handlers
 from pykubelet.probes.manager import ProbeManager
 from pykubelet.probes.types import ProbeKind
-from pykubelet.resources.allocatable import (
-    Reservations,
-    allocatable,
-    capacity_of,
-    check_reservation,
-    with_reserved_cpus,
-)
-from pykubelet.resources.pod_cgroups import NodeAmounts, PodCgroupManager, TreeConfig
-from pykubelet.resources.values import PodCgroupConfig
+from pykubelet.resources.allocatable import allocatable, capacity_of, check_reservation
+from pykubelet.resources.pod_cgroups import NodeAmounts, PodCgroupManager
 from pykubelet.server import AdminServer, AlwaysAllow, AlwaysDeny, KubeletServer, ListenError, TlsError
+from pykubelet.settings import container_settings, crash_loop_of, gc_policy, reservations_of, tree_config
 from pykubelet.volumes import VolumeManager, ensure_shared_root
 
 log = logging.getLogger(__name__)
@@ -96,55 +87,6 @@ LOOP_SILENCE = 300.0
 
 class StartError(Exception):
     """The daemon cannot start, or cannot go on; one line for the user."""
-
-
-def layout_of(loaded: Loaded) -> Layout:
-    """The paths of this node."""
-    run = os.environ.get(RUN_DIR_VARIABLE, "")
-    layout = Layout(root=Path(loaded.flags.rootDir), pod_logs=Path(loaded.config.podLogsDir))
-    if not run:
-        return layout
-    return Layout(root=layout.root, pod_logs=layout.pod_logs, run=Path(run))
-
-
-def reservations_of(loaded: Loaded) -> Reservations:
-    """What is kept back from pods."""
-    config = loaded.config
-    ignored = loaded.flags.experimentalAllocatableIgnoreEviction
-    reservations = Reservations(
-        system=reserved(config.systemReserved),
-        kube=reserved(config.kubeReserved),
-        eviction_hard={} if ignored else dict(config.evictionHard),
-    )
-    if config.reservedSystemCPUs:
-        reservations = with_reserved_cpus(reservations, len(cpuset(config.reservedSystemCPUs)))
-    return reservations
-
-
-def container_settings(loaded: Loaded, host: Host) -> ContainerSettings:
-    """What the room of containers reads of the configuration."""
-    config = loaded.config
-    v2 = host.cgroups.version == 2
-    single = config.singleProcessOOMKill
-    return ContainerSettings(
-        cluster_dns=tuple(config.clusterDNS),
-        cluster_domain=config.clusterDomain,
-        resolv_conf=config.resolvConf,
-        cpu_cfs_quota=config.cpuCFSQuota,
-        cpu_cfs_quota_period_us=int(config.cpuCFSQuotaPeriod.seconds * 1e6),
-        seccomp_default=loaded.seccomp_default,
-        serialize_image_pulls=config.serializeImagePulls,
-        max_parallel_image_pulls=config.maxParallelImagePulls,
-        registry_pull_qps=float(config.registryPullQPS),
-        registry_burst=config.registryBurst,
-        cgroup_v2=v2,
-        single_process_oom_kill=(not v2) if single is None else single,
-        swap_behavior=config.memorySwap.swapBehavior or "NoSwap",
-        swap_controller=host.swap_controller,
-        ipv6_node=":" in host.ips[0],
-        container_stop_signals=loaded.gates.enabled("ContainerStopSignals"),
-        selinux=host.selinux,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,18 +174,7 @@ class Kubelet:
         )
         self.cgroups = PodCgroupManager(
             host.cgroups,
-            TreeConfig(
-                cgroup_root=config.cgroupRoot or "/",
-                per_qos=config.cgroupsPerQOS,
-                enforce=frozenset(config.enforceNodeAllocatable),
-                system_reserved_cgroup=config.systemReservedCgroup,
-                kube_reserved_cgroup=config.kubeReservedCgroup,
-                pods=PodCgroupConfig(
-                    cpu_cfs_quota=config.cpuCFSQuota,
-                    cpu_cfs_quota_period=int(config.cpuCFSQuotaPeriod.seconds * 1e6),
-                    pod_pids_limit=config.podPidsLimit,
-                ),
-            ),
+            tree_config(config),
             NodeAmounts(capacity, reservations, machine.max_pids),
             journal=self.journal,
             events=self.journal,
@@ -295,7 +226,7 @@ class Kubelet:
             rng=self._rng,
         )
         self.reasons = ReasonCache()
-        self.crash_loop = self._crash_loop()
+        self.crash_loop = crash_loop_of(self._loaded)
         self.workers = PodWorkers(
             clock,
             journal,
@@ -323,16 +254,6 @@ class Kubelet:
                 on_died=lambda uid: self.trimmer.request(uid),
             ),
         )
-
-    def _crash_loop(self) -> CrashLoop:
-        configured = self.config.crashLoopBackOff.maxContainerRestartPeriod
-        gates = self._loaded.gates
-        maximum = configured if gates.enabled("KubeletCrashLoopBackOffMax") else None
-        initial, longest = crash_loop_limits(
-            None if maximum is None else maximum.seconds,
-            reduced=gates.enabled("ReduceDefaultCrashLoopBackOffDecay"),
-        )
-        return CrashLoop(initial, longest)
 
     def _syncer(self) -> PodSyncer:
         executor = Executor(
@@ -404,16 +325,11 @@ class Kubelet:
                 on_leftovers=self._leftovers.set,
             ),
         )
-        flags = self._loaded.flags
         self.gc = ContainerGC(
             self.runtime,
             self.layout,
             self.clock,
-            GCPolicy(
-                min_age=flags.minimumContainerTTLDuration.seconds,
-                per_container=flags.maximumDeadContainersPerContainer,
-                total=flags.maximumDeadContainers,
-            ),
+            gc_policy(self._loaded),
             self,
             self.starter,
         )
@@ -717,8 +633,10 @@ class Kubelet:
             return not state.containers_may_run
         if self.store.get(uid) is not None:
             return self.manager.rejected(uid)
+        if not self.housekeeping.passed or self.observer.unread(uid):
+            return False
         observed = self.observer.cached(uid)
-        return self.housekeeping.passed and (observed is None or not something_runs(observed))
+        return observed is None or not something_runs(observed)
 
 
 def _listening(start: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:

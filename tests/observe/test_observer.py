@@ -166,6 +166,21 @@ async def test_health(bench: Bench) -> None:
     assert bench.observer.unhealthy() == "pleg was last seen active 3m5s ago; threshold is 3m0s"
 
 
+async def test_a_pod_that_cannot_be_read_holds_up_nobody_and_is_known_as_unread(bench: Bench) -> None:
+    await bench.run()
+    bench.runtime.inject(Fault("ContainerStatus", hang=True, times=None))
+    await bench.observer.start()
+    await asyncio.sleep(1)
+    assert bench.observer.unhealthy() == ""
+    assert not bench.observer.relisted
+    await asyncio.sleep(READ_TIMEOUT)
+    assert bench.observer.relisted
+    assert bench.observer.unread("u1")
+    bench.runtime.faults.heal()
+    await asyncio.sleep(READ_TIMEOUT)
+    assert not bench.observer.unread("u1")
+
+
 async def test_a_runtime_that_goes_and_comes_back_is_followed_again(bench: Bench) -> None:
     await bench.observer.start()
     _, container = await bench.run()

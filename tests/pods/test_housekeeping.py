@@ -23,10 +23,12 @@ class House(Node):
         super().start()
         self.probes, self.cgroups = Probes(), Cgroups()
         self.mounted: set[str] = set()
+        self.unread: set[str] = set()
         self.gone: list[str] = []
         self.leftovers: list[float] = []
         observer = SimpleNamespace(
             relisted=True,
+            unread=self.unread.__contains__,
             cached=self.observed.get,
             uids=lambda: frozenset(uid for uid, seen in self.observed.items() if not seen.empty),
             cached_uids=lambda: tuple(self.observed),

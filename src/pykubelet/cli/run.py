@@ -15,10 +15,11 @@ from pykubelet import KUBELET_VERSION, __version__
 from pykubelet.base.clock import SystemClock
 from pykubelet.cli.logformat import set_up_logging
 from pykubelet.config import ConfigError, HostFacts, Loaded, check_host, help_text, load, version_text
-from pykubelet.kubelet import Kubelet, StartError, layout_of
+from pykubelet.kubelet import Kubelet, StartError
 from pykubelet.linux.addresses import AddressError
 from pykubelet.node.host import look, node_name
 from pykubelet.server import check_standalone_auth
+from pykubelet.settings import layout_of
 
 log = logging.getLogger(__name__)
 

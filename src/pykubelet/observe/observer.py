@@ -89,7 +89,9 @@ class Observer:
         self._hints: set[str] = set()
         self._tasks = TaskOwner("observe")
         self._relist_now = asyncio.Event()
-        self._relisted_at: float | None = None
+        #: When the runtime last answered a listing, and whether all that one listed was looked at.
+        self._listed_at: float | None = None
+        self._relisted = False
 
     # --- life -----------------------------------------------------------------
 
@@ -105,9 +107,9 @@ class Observer:
 
     def unhealthy(self) -> str:
         """Why the picture cannot be trusted, in upstream's words; empty if it can."""
-        if self._relisted_at is None:
+        if self._listed_at is None:
             return "pleg has yet to be successful"
-        age = self._clock.monotonic() - self._relisted_at
+        age = self._clock.monotonic() - self._listed_at
         if age > UNHEALTHY_AFTER:
             minutes, seconds = divmod(int(age), 60)
             return f"pleg was last seen active {minutes}m{seconds}s ago; threshold is 3m0s"
@@ -130,7 +132,11 @@ class Observer:
     @property
     def relisted(self) -> bool:
         """Whether the runtime was listed at least once."""
-        return self._relisted_at is not None
+        return self._relisted
+
+    def unread(self, uid: str) -> bool:
+        """Whether the last reading of the pod failed: nobody knows what of it runs."""
+        return uid in self._dirty
 
     async def read(self, uid: str, *, newer_than: float | None = None, source: str = "read") -> ObservedPod:
         """A reading of the pod that began after *newer_than* (monotonic seconds; default: now).
@@ -363,6 +369,8 @@ class Observer:
             sandboxes, containers = await asyncio.gather(
                 self._runtime.list_sandboxes(), self._runtime.list_containers()
             )
+        # One pod of which the runtime will not speak must not keep the others waiting.
+        self._listed_at = began
         listed = states_listed(sandboxes, containers)
         # A pod that was read after the listing began is newer than the listing.
         differs = [
@@ -372,7 +380,7 @@ class Observer:
             and not self._read_since(uid, began)
         ]
         await self._read_all(differs, began)
-        self._relisted_at = began
+        self._relisted = True
         self._observe_relist(self._clock.monotonic() - began)
 
     def _read_since(self, uid: str, moment: float) -> bool:

@@ -191,7 +191,7 @@ class Housekeeping:
             if state is not None and state.containers_may_run:
                 continue
             observed = self._observer.cached(uid)
-            if observed is not None and something_runs(observed):
+            if self._observer.unread(uid) or (observed is not None and something_runs(observed)):
                 continue
             if not self._doors.volumes_gone(uid):
                 continue

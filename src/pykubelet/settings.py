@@ -1,0 +1,105 @@
+"""The configuration, turned into what each room takes of it. Pure, but for one environment variable.
+
+Stands beside the composition root: rooms do not read ``KubeletConfiguration`` themselves.
+"""
+
+import os
+from pathlib import Path
+
+from pykubelet.base.layout import RUN_DIR_VARIABLE, Layout
+from pykubelet.config import KubeletConfiguration, Loaded
+from pykubelet.config.parsed import cpuset, reserved
+from pykubelet.containers.gc import GCPolicy
+from pykubelet.containers.settings import ContainerSettings
+from pykubelet.node.host import Host
+from pykubelet.pods.crashloop import CrashLoop, crash_loop_limits
+from pykubelet.resources.allocatable import Reservations, with_reserved_cpus
+from pykubelet.resources.pod_cgroups import TreeConfig
+from pykubelet.resources.values import PodCgroupConfig
+
+
+def layout_of(loaded: Loaded) -> Layout:
+    """The paths of this node."""
+    run = os.environ.get(RUN_DIR_VARIABLE, "")
+    layout = Layout(root=Path(loaded.flags.rootDir), pod_logs=Path(loaded.config.podLogsDir))
+    if not run:
+        return layout
+    return Layout(root=layout.root, pod_logs=layout.pod_logs, run=Path(run))
+
+
+def reservations_of(loaded: Loaded) -> Reservations:
+    """What is kept back from pods."""
+    config = loaded.config
+    ignored = loaded.flags.experimentalAllocatableIgnoreEviction
+    reservations = Reservations(
+        system=reserved(config.systemReserved),
+        kube=reserved(config.kubeReserved),
+        eviction_hard={} if ignored else dict(config.evictionHard),
+    )
+    if config.reservedSystemCPUs:
+        reservations = with_reserved_cpus(reservations, len(cpuset(config.reservedSystemCPUs)))
+    return reservations
+
+
+def container_settings(loaded: Loaded, host: Host) -> ContainerSettings:
+    """What the room of containers reads of the configuration."""
+    config = loaded.config
+    v2 = host.cgroups.version == 2
+    single = config.singleProcessOOMKill
+    return ContainerSettings(
+        cluster_dns=tuple(config.clusterDNS),
+        cluster_domain=config.clusterDomain,
+        resolv_conf=config.resolvConf,
+        cpu_cfs_quota=config.cpuCFSQuota,
+        cpu_cfs_quota_period_us=int(config.cpuCFSQuotaPeriod.seconds * 1e6),
+        seccomp_default=loaded.seccomp_default,
+        serialize_image_pulls=config.serializeImagePulls,
+        max_parallel_image_pulls=config.maxParallelImagePulls,
+        registry_pull_qps=float(config.registryPullQPS),
+        registry_burst=config.registryBurst,
+        cgroup_v2=v2,
+        single_process_oom_kill=(not v2) if single is None else single,
+        swap_behavior=config.memorySwap.swapBehavior or "NoSwap",
+        swap_controller=host.swap_controller,
+        ipv6_node=":" in host.ips[0],
+        container_stop_signals=loaded.gates.enabled("ContainerStopSignals"),
+        selinux=host.selinux,
+    )
+
+
+def tree_config(config: KubeletConfiguration) -> TreeConfig:
+    """What the room of cgroups reads of the configuration."""
+    return TreeConfig(
+        cgroup_root=config.cgroupRoot or "/",
+        per_qos=config.cgroupsPerQOS,
+        enforce=frozenset(config.enforceNodeAllocatable),
+        system_reserved_cgroup=config.systemReservedCgroup,
+        kube_reserved_cgroup=config.kubeReservedCgroup,
+        pods=PodCgroupConfig(
+            cpu_cfs_quota=config.cpuCFSQuota,
+            cpu_cfs_quota_period=int(config.cpuCFSQuotaPeriod.seconds * 1e6),
+            pod_pids_limit=config.podPidsLimit,
+        ),
+    )
+
+
+def crash_loop_of(loaded: Loaded) -> CrashLoop:
+    """An empty book of back-offs with the waits that were configured."""
+    configured = loaded.config.crashLoopBackOff.maxContainerRestartPeriod
+    gates = loaded.gates
+    maximum = configured if gates.enabled("KubeletCrashLoopBackOffMax") else None
+    initial, longest = crash_loop_limits(
+        None if maximum is None else maximum.seconds,
+        reduced=gates.enabled("ReduceDefaultCrashLoopBackOffDecay"),
+    )
+    return CrashLoop(initial, longest)
+
+
+def gc_policy(loaded: Loaded) -> GCPolicy:
+    """How many dead containers stay."""
+    flags = loaded.flags
+    return GCPolicy(
+        min_age=flags.minimumContainerTTLDuration.seconds,
+        per_container=flags.maximumDeadContainersPerContainer,
+        total=flags.maximumDeadContainers,
+    )
