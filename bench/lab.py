@@ -21,6 +21,15 @@ from pykubelet.cli.up.oci import pack
 from pykubelet.linux.cgroup_discovery import discover
 from pykubelet.resources.cgroup_root import create_root
 
+#: What Go's kubelet sets at its start.
+_KERNEL_SETTINGS = (
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+)
 #: Ends on SIGTERM at once, and costs nothing while it runs.
 COMMAND = ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 86400 & wait"]
 
@@ -152,12 +161,32 @@ class Node:
 
 
 @contextlib.contextmanager
+def _kernel_settings_kept() -> Iterator[None]:
+    """Another kubelet may set the kernel to its liking, whatever it is told; that does not stay."""
+    files = [Path("/proc/sys", name) for name in _KERNEL_SETTINGS]
+    before = {file: file.read_text() for file in files if file.exists()}
+    try:
+        yield
+    finally:
+        for file, value in before.items():
+            if file.read_text() != value:
+                file.write_text(value)
+
+
+@contextlib.contextmanager
 def running_node(containerd: PrivateContainerd, peer: Path | None) -> Iterator[Node]:
     """A started kubelet on *containerd*; its home goes afterwards, its pods go with containerd."""
     node = Node(containerd, peer)
-    try:
+    with _kernel_settings_kept(), _ended(node):
         node.start()
         yield node
+
+
+@contextlib.contextmanager
+def _ended(node: Node) -> Iterator[None]:
+    """Show the end of the log when something went wrong; take away what the kubelet left."""
+    try:
+        yield
     except BaseException:
         if node.log.exists():
             sys.stderr.write("".join(node.log.read_text(errors="replace").splitlines(keepends=True)[-15:]))

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pykubelet.base.clock import LoopClock
@@ -342,10 +342,15 @@ STEPS = st.lists(
 @pytest.mark.looptime
 @pytest.mark.timeout(120)
 @settings(
-    max_examples=6,
+    max_examples=12,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+# The answer to CreateContainer is lost, and the next instance is made in the very same instant.
+@example(
+    first={"batch"},
+    steps=[("add", "plain", 0, 0.0), ("fault", "chain", 1, 0.0), ("change", "crasher", 9, 0.3)],
 )
 @given(st.sets(st.sampled_from(sorted(KINDS))), STEPS)
 async def test_random_life(one_thread, mount_area, host, first, steps):

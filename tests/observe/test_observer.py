@@ -10,7 +10,7 @@ from pykubelet.cri.memory import MemoryRuntime
 from pykubelet.cri.memory_faults import Fault
 from pykubelet.cri.types import ContainerState, ContainerStatus
 from pykubelet.observe.changes import ChangeKind, PodChange
-from pykubelet.observe.observer import UNHEALTHY_AFTER, Observer, settle_delays
+from pykubelet.observe.observer import READ_TIMEOUT, UNHEALTHY_AFTER, Observer, settle_delays
 from pykubelet.rpc import cri_v1
 
 pytestmark = pytest.mark.looptime
@@ -164,6 +164,18 @@ async def test_health(bench: Bench) -> None:
     assert bench.observer.unhealthy() == ""
     await asyncio.sleep(UNHEALTHY_AFTER + 5)
     assert bench.observer.unhealthy() == "pleg was last seen active 3m5s ago; threshold is 3m0s"
+
+
+async def test_of_two_made_in_the_same_instant_the_later_attempt_is_the_newer(bench: Bench) -> None:
+    sandbox, first = await bench.run()
+    config = cri_v1.ContainerConfig()
+    config.CopyFrom(bench.runtime.world.containers[first].config)
+    config.metadata.attempt = 1
+    pod = bench.runtime.world.sandboxes[sandbox].config
+    second = await bench.runtime.create_container(sandbox, config, pod)
+    observed = await bench.observer.read("u1")
+    assert [c.id for c in observed.containers] == [second, first]
+    assert len({c.created_at for c in observed.containers}) == 1
 
 
 async def test_a_pod_that_cannot_be_read_holds_up_nobody_and_is_known_as_unread(bench: Bench) -> None:

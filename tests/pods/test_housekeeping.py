@@ -28,7 +28,7 @@ class House(Node):
         self.leftovers: list[float] = []
         observer = SimpleNamespace(
             relisted=True,
-            unread=self.unread.__contains__,
+            unread=lambda uid: uid in self.unread,
             cached=self.observed.get,
             uids=lambda: frozenset(uid for uid, seen in self.observed.items() if not seen.empty),
             cached_uids=lambda: tuple(self.observed),
@@ -151,8 +151,8 @@ async def test_probes_and_statuses_of_other_pods_go(house) -> None:
 async def test_cgroups_go_with_their_pods_once_nothing_is_mounted_or_runs(house) -> None:
     house.start()
     await house.send(Op.ADD, pod("u1"))
-    house.cgroups.there = {"u1", "old", "mounted", "running"}
-    house.mounted = {"mounted"}
+    house.cgroups.there = {"u1", "old", "mounted", "running", "unread"}
+    house.mounted, house.unread = {"mounted"}, {"unread"}
     house.observed["running"] = observed_pod(instance("web"))
     house.takes["terminate"] = 100
     await house.house.tidy()

@@ -74,7 +74,7 @@ class Remover(Protocol):
 
 
 def _newest_first(containers: Iterable[ContainerSummary]) -> list[ContainerSummary]:
-    return sorted(containers, key=lambda c: c.created_at, reverse=True)
+    return sorted(containers, key=lambda c: (c.created_at, c.attempt), reverse=True)
 
 
 def select_containers(
@@ -121,7 +121,7 @@ def select_sandboxes(
     """The sandboxes to remove: dead, empty, and not the newest of a pod that is still there."""
     used = {container.sandbox_id for container in containers}
     pods: dict[str, list[SandboxSummary]] = defaultdict(list)
-    for sandbox in sorted(sandboxes, key=lambda s: s.created_at, reverse=True):
+    for sandbox in sorted(sandboxes, key=lambda s: (s.created_at, s.attempt), reverse=True):
         pods[sandbox.uid].append(sandbox)
     chosen: list[SandboxSummary] = []
     for uid, own in pods.items():

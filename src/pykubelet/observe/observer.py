@@ -56,6 +56,11 @@ def settle_delays() -> Iterator[float]:
         wait *= 2
 
 
+def _age(listed: SandboxSummary | ContainerSummary) -> tuple[int, int]:
+    """What orders instances; of two made in the same instant the later attempt is the newer."""
+    return listed.created_at, listed.attempt
+
+
 Enrich = Callable[[ContainerStatus], Awaitable[ContainerStatus]]
 
 
@@ -171,16 +176,14 @@ class Observer:
         sandboxes = [
             status
             for status in [
-                await self._sandbox(s, old)
-                for s in sorted(listed_sandboxes, key=lambda s: s.created_at, reverse=True)
+                await self._sandbox(s, old) for s in sorted(listed_sandboxes, key=_age, reverse=True)
             ]
             if status is not None
         ]
         containers = [
             status
             for status in [
-                await self._container(c, old)
-                for c in sorted(listed_containers, key=lambda c: c.created_at, reverse=True)
+                await self._container(c, old) for c in sorted(listed_containers, key=_age, reverse=True)
             ]
             if status is not None
         ]
