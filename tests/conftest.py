@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc.aio
 import pytest
 from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
@@ -19,8 +20,16 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
 def pytest_configure() -> None:
-    """Let nobody make an event loop by merely asking for one: it would never be closed."""
+    """Prepare what outlives single tests."""
+    # grpc ends its poller, blocking, whenever its last channel is collected: in a test at random.
+    # Held once here, it stays as it does in a daemon, whose channel to the runtime lives on.
+    asyncio.run(_hold_grpc())
+    # Let nobody make an event loop by merely asking for one: it would never be closed.
     asyncio.set_event_loop(None)
+
+
+async def _hold_grpc() -> None:
+    grpc.aio.init_grpc_aio()
 
 
 @pytest.fixture(scope="session")
