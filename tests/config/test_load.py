@@ -46,7 +46,7 @@ def run(*argv: str, body: str | None = None, **drop_ins: str) -> Loaded:
         tree.texts[f"/etc/k/d/{name}.conf"] = (HEAD + text).encode()
     if drop_ins:
         args.append("--config-dir=/etc/k/d")
-    return load(args, files=tree, cwd="/work")
+    return load(args, files=tree, cwd="/cfg")
 
 
 def failure(*argv: str, body: str | None = None, **drop_ins: str) -> str:
@@ -192,8 +192,8 @@ def test_drop_in_paths_are_not_resolved_and_other_names_are_skipped() -> None:
 
 
 def test_relative_config_path_counts_from_the_working_directory() -> None:
-    tree = Tree(**{"/work/c.yaml": HEAD + "staticPodPath: m\n"})
-    assert load(["--config=c.yaml"], files=tree, cwd="/work").config.staticPodPath == "/work/m"
+    tree = Tree(**{"/cfg/c.yaml": HEAD + "staticPodPath: m\n"})
+    assert load(["--config=c.yaml"], files=tree, cwd="/cfg").config.staticPodPath == "/cfg/m"
 
 
 def test_json_file() -> None:
