@@ -6,19 +6,19 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from pykubelet.cli import main
+from pykubelet.cli import commands, main
 from pykubelet.cli.group import group
 
 
 def test_help_names_every_command_without_loading_one() -> None:
     code = (
-        "import sys; from pykubelet.cli.group import group; from pykubelet.cli.main import COMMANDS\n"
+        "import sys; from pykubelet.cli.group import group; from pykubelet.cli.commands import COMMANDS\n"
         "try: group.main(['--help'], prog_name='pykubelet')\n"
         "except SystemExit: pass\n"
         "assert not [m for m, _ in COMMANDS.values() if m in sys.modules], sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for command in ("run", *main.COMMANDS):
+    for command in ("run", *commands.COMMANDS):
         assert f"\n  {command} " in done.stdout
 
 
@@ -34,7 +34,7 @@ def test_an_unknown_command_is_told() -> None:
 
 
 def test_a_command_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(main.COMMANDS, "top", ("pykubelet.cli.no_such_module", ""))
+    monkeypatch.setitem(commands.COMMANDS, "top", ("pykubelet.cli.no_such_module", ""))
     result = CliRunner().invoke(group, ["top"])
     assert result.exit_code == 1
     assert "command top is not part of this installation" in result.output

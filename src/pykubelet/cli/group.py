@@ -5,7 +5,7 @@ import importlib
 import click
 
 from pykubelet import KUBELET_VERSION, __version__
-from pykubelet.cli.main import COMMANDS, RUN
+from pykubelet.cli.commands import COMMANDS, RUN
 
 
 class LazyGroup(click.Group):
