@@ -50,7 +50,7 @@ from pykubelet.pods.admission import (
 )
 from pykubelet.pods.admission import NodeFacts as AdmissionFacts
 from pykubelet.pods.execute import Executor
-from pykubelet.pods.housekeeping import Housekeeping, HousekeepingDoors, something_runs
+from pykubelet.pods.housekeeping import Housekeeping, HousekeepingDoors
 from pykubelet.pods.manager import ManagerDoors, PodManager
 from pykubelet.pods.reasons import ReasonCache
 from pykubelet.pods.sources import FileSource, PodConfig
@@ -636,7 +636,7 @@ class Kubelet:
         if not self.housekeeping.passed or self.observer.unread(uid):
             return False
         observed = self.observer.cached(uid)
-        return observed is None or not something_runs(observed)
+        return observed is None or not observed.alive
 
 
 def _listening(start: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:

@@ -124,8 +124,8 @@ class LocalNodeApi:
             observed = self._observer.cached(uid)
             if observed is None:
                 continue
-            running = [c for c in observed.containers if c.state is RuntimeState.RUNNING]
-            if not running and observed.ready_sandbox is None:
+            running = observed.running
+            if not observed.alive:
                 continue
             pods.append(
                 Pod(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pykubelet.cri.types import ContainerStatus, SandboxState, SandboxStatus
+from pykubelet.cri.types import ContainerState, ContainerStatus, SandboxState, SandboxStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,16 @@ class ObservedPod:
         if self.sandboxes and self.sandboxes[0].state is SandboxState.READY:
             return self.sandboxes[0]
         return None
+
+    @property
+    def running(self) -> tuple[ContainerStatus, ...]:
+        """The containers that run."""
+        return tuple(c for c in self.containers if c.state is ContainerState.RUNNING)
+
+    @property
+    def alive(self) -> bool:
+        """Whether a container of the pod or its newest sandbox is running."""
+        return self.ready_sandbox is not None or bool(self.running)
 
     @property
     def empty(self) -> bool:

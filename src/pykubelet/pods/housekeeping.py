@@ -12,12 +12,10 @@ from pykubelet.api.podinfo import pod_ref
 from pykubelet.base.clock import Clock
 from pykubelet.base.journal import Journal, PodRef
 from pykubelet.base.tasks import TaskOwner
-from pykubelet.cri.types import ContainerState
 from pykubelet.observe.observer import Observer
-from pykubelet.observe.types import ObservedPod
 
 from .doors import PodCgroups, Probes, StatusSink
-from .lifecycle import KillRequest, WorkerUpdate, final_phase
+from .lifecycle import ORPHAN_GRACE, KillRequest, WorkerUpdate, final_phase
 from .manager import PodManager
 from .store import PodStore
 from .worker import PodWorkers
@@ -26,15 +24,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds between passes: after a request, and at the longest.
 SOON, PERIOD = 0.2, 30.0
-#: Seconds that an orphan gets to end.
-ORPHAN_GRACE = 1
-
-
-def something_runs(observed: ObservedPod) -> bool:
-    """Whether a container or sandbox of the pod is running."""
-    return observed.ready_sandbox is not None or any(
-        c.state is ContainerState.RUNNING for c in observed.containers
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +147,7 @@ class Housekeeping:
         """End what runs in the runtime without anybody knowing it."""
         for uid in self._observer.uids():
             observed = self._observer.cached(uid)
-            if observed is not None and self._known_to_nobody(uid) and something_runs(observed):
+            if observed is not None and self._known_to_nobody(uid) and observed.alive:
                 ref = PodRef(observed.namespace, observed.name, uid)
                 self._journal.record(
                     "OrphanKilled", "the runtime runs it, but no source knows it", pod=ref, grace=ORPHAN_GRACE
@@ -191,7 +180,7 @@ class Housekeeping:
             if state is not None and state.containers_may_run:
                 continue
             observed = self._observer.cached(uid)
-            if self._observer.unread(uid) or (observed is not None and something_runs(observed)):
+            if self._observer.unread(uid) or (observed is not None and observed.alive):
                 continue
             if not self._doors.volumes_gone(uid):
                 continue

@@ -89,12 +89,6 @@ def replace_or_append(conditions: Sequence[PodCondition], wanted: PodCondition) 
     return [*conditions, wanted]
 
 
-def final_ready_conditions(pod: Pod, phase: str) -> tuple[PodCondition, PodCondition]:
-    """Ready and ContainersReady of a pod in a final phase: both False."""
-    reason = _FINAL_REASON[phase]
-    return _condition(pod, READY, False, reason), _condition(pod, CONTAINERS_READY, False, reason)
-
-
 def _condition(pod: Pod, kind: str, truth: bool, reason: str = "", message: str = "") -> PodCondition:
     return PodCondition(
         type=kind,

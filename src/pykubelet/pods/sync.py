@@ -11,7 +11,6 @@ from pykubelet.base.clock import Clock
 from pykubelet.base.errors import VolumeError
 from pykubelet.base.journal import Events, Journal, PodRef
 from pykubelet.cri.errors import CriError
-from pykubelet.cri.types import ContainerState
 from pykubelet.observe.types import ObservedPod
 
 from .doors import ContainerStarter, PodCgroups, PodVolumes, Probes, StatusSink
@@ -61,10 +60,6 @@ class SyncDoors:
     active_pods: Callable[[], Sequence[Pod]]
     #: Whether a source still has the pod.
     wanted: Callable[[str], bool]
-
-
-def _runs(observed: ObservedPod) -> bool:
-    return any(c.state is ContainerState.RUNNING for c in observed.containers)
 
 
 class PodSyncer:
@@ -161,7 +156,7 @@ class PodSyncer:
         cgroups, ref = self._doors.cgroups, pod_ref(pod)
         killed = False
         try:
-            if not await cgroups.exists(pod) and _runs(observed):
+            if not await cgroups.exists(pod) and observed.running:
                 # Containers outside their cgroup would run without the pod's limits.
                 result = await kill_pod(
                     self._doors.starter, self._events, self._journal, self._clock, pod, observed,
@@ -229,8 +224,8 @@ class PodSyncer:
             self._events.pod_event(ref, "Warning", "FailedKillPod", f"error killing pod: {result.error}")
             raise TerminationError(result.error)
         after = await self._doors.read(observed.uid, self._clock.monotonic())
-        if _runs(after):
-            names = ", ".join(c.name for c in after.containers if c.state is ContainerState.RUNNING)
+        if after.running:
+            names = ", ".join(c.name for c in after.running)
             raise TerminationError(f"containers still run after the pod was killed: {names}")
         if pod is None:
             await self._remove_content(after, ref)

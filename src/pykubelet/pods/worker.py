@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pykubelet.api.core import Pod
+from pykubelet.api.podinfo import is_static, pod_ref
 from pykubelet.base.clock import Clock
 from pykubelet.base.errors import VolumeError
 from pykubelet.base.journal import Events, Journal, PodRef
@@ -215,15 +216,11 @@ class PodWorkers:
     def _make(self, uid: str, update: WorkerUpdate, now: float) -> _Worker:
         observed = self._cached(uid)
         if update.pod is not None:
-            meta = update.pod.metadata
-            ref = PodRef(meta.namespace, meta.name, uid)
-            static = meta.annotations.get("kubernetes.io/config.source") not in {None, "api"}
+            ref, static = pod_ref(update.pod), is_static(update.pod)
         else:
             orphan = update.orphan or ObservedPod(uid)
             ref, static = PodRef(orphan.namespace, orphan.name, uid), False
-        all_ended = observed is None or not (
-            observed.ready_sandbox or any(c.state.name == "RUNNING" for c in observed.containers)
-        )
+        all_ended = observed is None or not observed.alive
         full_name = f"{ref.name}_{ref.namespace}"
         state = first_state(update, full_name, now, static=static, all_ended=all_ended)
         worker = _Worker(uid, ref, state, active=update, pending=None)
