@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -19,10 +19,14 @@ from pykubelet.api.podinfo import pod_ref
 from pykubelet.api.quantity import Quantity
 from pykubelet.base import notify
 from pykubelet.base.clock import Clock, SystemClock
+from pykubelet.base.journal import Events, FanOut
 from pykubelet.base.layout import Layout
 from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import Stage, Stages, TaskOwner
+from pykubelet.cluster.status_manager import StatusManager
 from pykubelet.config import Loaded
+from pykubelet.connection import Connection
+from pykubelet.containers.doors import NoObjects, NoRuntimeClasses, NoServices
 from pykubelet.containers.gc import ContainerGC
 from pykubelet.containers.starter import Starter
 from pykubelet.containers.termination_message import enrich
@@ -32,6 +36,7 @@ from pykubelet.cri.errors import CriError
 from pykubelet.cri.types import RuntimeStatus
 from pykubelet.explain.journal import DecisionJournal
 from pykubelet.linux.cgroups import hugepage_text
+from pykubelet.membership import Membership, RuntimeView, initial_taints
 from pykubelet.node import NodeInfo
 from pykubelet.node.host import Host
 from pykubelet.node_api import LocalNodeApi
@@ -66,8 +71,16 @@ from pykubelet.probes.types import ProbeKind
 from pykubelet.resources.allocatable import allocatable, capacity_of, check_reservation
 from pykubelet.resources.pod_cgroups import NodeAmounts, PodCgroupManager
 from pykubelet.server import AdminServer, AlwaysAllow, AlwaysDeny, KubeletServer, ListenError, TlsError
-from pykubelet.settings import container_settings, crash_loop_of, gc_policy, reservations_of, tree_config
-from pykubelet.volumes import VolumeManager, ensure_shared_root
+from pykubelet.server.doors import Authorizer
+from pykubelet.settings import (
+    container_settings,
+    crash_loop_of,
+    gc_policy,
+    refresh_period,
+    reservations_of,
+    tree_config,
+)
+from pykubelet.volumes import Feeds, VolumeManager, ensure_shared_root
 
 log = logging.getLogger(__name__)
 
@@ -91,15 +104,19 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a node can be given instead of the real thing."""
+    """What a node can be given instead of the real thing; the way to its cluster if it has one."""
 
     runtime: Runtime | None = None
     clock: Clock | None = None
     rng: random.Random | None = None
+    journal: DecisionJournal | None = None
+    metrics: Metrics | None = None
+    #: Without it the node stands alone.
+    connection: Connection | None = None
 
 
 class Kubelet:
-    """One node agent, standing alone."""
+    """One node agent, standing alone or belonging to a cluster."""
 
     def __init__(self, loaded: Loaded, host: Host, layout: Layout, parts: Parts | None = None) -> None:
         """Build everything; nothing is started.
@@ -110,16 +127,18 @@ class Kubelet:
         self.config = loaded.config
         self.host = host
         self.layout = layout
-        self.metrics = Metrics()
+        self.metrics = parts.metrics or Metrics()
         self.clock = parts.clock or SystemClock()
         self._rng = parts.rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._loaded = loaded
         self._tasks = TaskOwner("kubelet")
         self._stop: asyncio.Event | None = None
+        #: Set when the runtime, and what runs in it, were looked at once.
+        self._settled = asyncio.Event()
         self._fatal = ""
         self.runtime_name = ""
         self.runtime_version = ""
-        self.journal = DecisionJournal(self.clock, layout.journal_file)
+        self.journal = parts.journal or DecisionJournal(self.clock, layout.journal_file)
         self.runtime: Runtime = parts.runtime or CriClient(
             self.config.containerRuntimeEndpoint,
             self.config.imageServiceEndpoint or None,
@@ -127,9 +146,27 @@ class Kubelet:
             clock=self.clock,
             metrics=self.metrics,
         )
+        self.events: Events = self.journal
+        self.cluster: Membership | None = None
+        if parts.connection is not None:
+            self.cluster = Membership(
+                parts.connection,
+                loaded,
+                host,
+                self.clock,
+                self._rng,
+                self.journal,
+                self.metrics,
+                self.runtime,
+                on_object=self._object_changed,
+                on_serving=lambda: self.server.certificate_changed(),
+            )
+            self.events = FanOut(self.journal, self.cluster.poster)
         self._build_node()
         self._build_pods()
         self._build_housekeeping()
+        if self.cluster is not None:
+            self.cluster.join(self.node, self.sources, self.events, self._runtime_view())
         self._build_servers()
         self.stages = Stages(on_start=self._told_start)
         self.dependent = Stages(on_start=self._told_start)
@@ -170,6 +207,7 @@ class Kubelet:
                 "beta.kubernetes.io/arch": machine.architecture,
                 **self._loaded.flags.nodeLabels,
             },
+            taints=initial_taints(self._loaded),
             runtime_status=lambda: self.health.status,
         )
         self.cgroups = PodCgroupManager(
@@ -177,37 +215,57 @@ class Kubelet:
             tree_config(config),
             NodeAmounts(capacity, reservations, machine.max_pids),
             journal=self.journal,
-            events=self.journal,
+            events=self.events,
             clock=self.clock,
             page_sizes=host.page_sizes,
         )
 
     def _build_pods(self) -> None:
-        config, clock, journal = self.config, self.clock, self.journal
+        config, clock, journal, events = self.config, self.clock, self.journal, self.events
+        cluster = self.cluster
         self.store = PodStore()
-        self.sources = PodConfig(clock, journal, journal)
-        self.statuses = LocalStatuses(self.layout.root / "pod-statuses", self._status_changed)
+        self.sources = PodConfig(clock, journal, events)
+        self.local_statuses = LocalStatuses(
+            self.layout.root / "pod-statuses", None if cluster is not None else self._status_changed
+        )
+        self.statuses: StatusManager | LocalStatuses = self.local_statuses
+        if cluster is not None:
+            self.statuses = cluster.status_manager(
+                self.store,
+                lambda: self.workers,
+                lambda: self.housekeeping.passed,
+                self.local_statuses,
+                self._status_changed,
+            )
         self.volumes = VolumeManager(
             self.layout,
             clock,
             journal,
-            journal,
+            events,
             desired_pods=self.store.pods,
             may_remove=self._volumes_removable,
             sources_ready=self.sources.all_sources_ready,
             node_allocatable_memory=lambda: self.node.allocatable.get("memory", Quantity.zero()).value(),
             ending=self._ending,
+            feeds=Feeds(node=self.node)
+            if cluster is None
+            else Feeds(cluster.objects, cluster.tokens, self.node),
+            refresh_period=refresh_period(self._loaded),
+            rng=self._rng,
         )
         self.starter = Starter(
             self.runtime,
             self.layout,
             clock,
             journal,
-            journal,
+            events,
             container_settings(self._loaded, self.host),
             self.volumes,
             self.node,
             self.cgroups.parent,
+            objects=NoObjects() if cluster is None else cluster.container_objects,
+            services=NoServices() if cluster is None else cluster.services,
+            runtime_classes=NoRuntimeClasses() if cluster is None else cluster.runtime_classes,
         )
         self.observer = Observer(
             self.runtime,
@@ -220,8 +278,8 @@ class Kubelet:
             Handlers(self.runtime, PROBE_VERSION),
             clock,
             journal,
-            journal,
-            status_of=self.statuses.get,
+            events,
+            status_of=self._last_status,
             on_verdict=self._verdict,
             rng=self._rng,
         )
@@ -230,18 +288,18 @@ class Kubelet:
         self.workers = PodWorkers(
             clock,
             journal,
-            journal,
+            events,
             self._syncer(),
             read=self._read,
             cached=self.observer.cached,
-            on_finished=lambda uid: self.manager.worker_finished(uid),
+            on_finished=self._worker_finished,
             resync=config.syncFrequency.seconds,
             rng=self._rng,
         )
         self.manager = PodManager(
             clock,
             journal,
-            journal,
+            events,
             self.store,
             self.workers,
             ManagerDoors(
@@ -249,21 +307,23 @@ class Kubelet:
                 admission=self._admission(),
                 sources_ready=self.sources.all_sources_ready,
                 runtime_errors=self.runtime_errors,
-                on_desired=lambda pod: self.volumes.reconsider(pod.metadata.uid),
+                on_desired=self._desired_changed,
                 on_untidy=lambda: self.housekeeping.request(),
                 on_died=lambda uid: self.trimmer.request(uid),
+                on_mirror=lambda mirror: None if cluster is None else cluster.mirror_changed(mirror),
+                on_shown=lambda uid: None if cluster is None else cluster.statuses.recheck(uid),
             ),
         )
 
     def _syncer(self) -> PodSyncer:
         executor = Executor(
-            self.clock, self.journal, self.journal, self.starter, self.crash_loop, self.reasons, self._read
+            self.clock, self.journal, self.events, self.starter, self.crash_loop, self.reasons, self._read
         )
         started = self.clock.now()
         return PodSyncer(
             self.clock,
             self.journal,
-            self.journal,
+            self.events,
             executor,
             SyncDoors(
                 starter=self.starter,
@@ -350,17 +410,22 @@ class Kubelet:
             metrics=self.metrics,
             loop_problem=self.loop_problem,
         )
+        cluster = self.cluster
         # Without a cluster to ask, a webhook can only say no.
-        allowed = config.authorization.mode == "AlwaysAllow"
+        authorizer: Authorizer = AlwaysAllow() if config.authorization.mode == "AlwaysAllow" else AlwaysDeny()
+        if cluster is not None and cluster.authorizer is not None:
+            authorizer = cluster.authorizer
         self.server = KubeletServer(
             config,
             Path(self._loaded.flags.certDir),
             self.api,
-            AlwaysAllow() if allowed else AlwaysDeny(),
+            authorizer,
             self.clock,
             hostname=self.node.name,
             addresses=self.node.host_ips,
             metrics=self.metrics,
+            tokens=None if cluster is None else cluster.authenticator,
+            serving=None if cluster is None else cluster.serving,
         )
         self.admin = AdminServer(
             self.layout.admin_socket,
@@ -376,7 +441,9 @@ class Kubelet:
         early, late = self.stages, self.dependent
         early.add(Stage("data directories", start=self._make_directories))
         early.add(Stage("journal", start=self.journal.start, stop=self.journal.stop))
-        early.add(Stage("statuses", start=self.statuses.start, stop=self.statuses.stop))
+        early.add(Stage("statuses", start=self.local_statuses.start, stop=self.local_statuses.stop))
+        if self.cluster is not None:
+            self.cluster.early_stages(early)
         early.add(Stage("resolver check", start=self.starter.check_resolver))
         early.add(Stage("volume manager", start=self.volumes.start, stop=self.volumes.stop))
         early.add(Stage("runtime client", clean_up=self.runtime.close))
@@ -390,10 +457,14 @@ class Kubelet:
         early.add(Stage("trimmer", start=_called(self.trimmer.start), stop=self.trimmer.stop))
         early.add(Stage("housekeeping", start=_called(self.housekeeping.start), stop=self.housekeeping.stop))
         early.add(Stage("sync loop", start=self._start_loop, stop=self.manager.stop))
+        if self.cluster is not None:
+            self.cluster.late_stages(early)
+            self.cluster.dependent_stages(late)
         early.add(Stage("sources", start=self._start_sources, stop=self._tasks.close))
         late.add(Stage("runtime version", start=self._learn_version))
         late.add(Stage("container manager", start=self._start_cgroups))
         late.add(Stage("container garbage collection", start=self._start_gc))
+        late.add(Stage("first look", start=self._look_first))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Start everything and work until *stop* is set; pods run on afterwards.
@@ -404,9 +475,9 @@ class Kubelet:
         try:
             await self.stages.start()
             self.journal.record("Started", "the daemon is up", node=self.node.name)
-            self.journal.node_event("Normal", "Starting", "Starting kubelet.")
+            self.events.node_event("Normal", "Starting", "Starting kubelet.")
             if self.host.cgroups.version == 1:
-                self.journal.node_event("Warning", "CgroupV1", CGROUP_V1_DEPRECATED)
+                self.events.node_event("Warning", "CgroupV1", CGROUP_V1_DEPRECATED)
             notify.send("READY=1", os.environ)
             await stop.wait()
         finally:
@@ -452,7 +523,7 @@ class Kubelet:
             self.node.name,
             self.sources.channel("file"),
             self.journal,
-            self.journal,
+            self.events,
             period=self.config.fileCheckFrequency.seconds,
         )
         self._tasks.forever("file source", source.run, pause=self.clock.sleep)
@@ -472,6 +543,16 @@ class Kubelet:
         self.journal.record("RuntimeRecovered", "the container runtime answers again")
         self.observer.request_relist()
         self.workers.wake_all()
+
+    async def _look_first(self) -> None:
+        """Tell those who wait for it when the pods that run were seen once."""
+
+        async def look() -> None:
+            while not self.observer.relisted:
+                await self.clock.sleep(0.05)
+            self._settled.set()
+
+        self._tasks.spawn("first look", look())
 
     async def _learn_version(self) -> None:
         version = await self.runtime.version()
@@ -510,7 +591,7 @@ class Kubelet:
                 try:
                     await self.gc.collect(sources_ready=self.sources.all_sources_ready())
                 except RuntimeError as error:
-                    self.journal.node_event("Warning", "ContainerGCFailed", str(error))
+                    self.events.node_event("Warning", "ContainerGCFailed", str(error))
                 self.crash_loop.collect(self.clock.now_ns())
                 await self.clock.sleep(GC_REST)
                 with contextlib.suppress(TimeoutError):
@@ -567,6 +648,39 @@ class Kubelet:
             )
         self.probes.status_changed(pod, status)
 
+    def _last_status(self, uid: str) -> PodStatus | None:
+        """What was last reported of the pod, if only by the daemon before this one."""
+        status = self.statuses.get(uid)
+        if status is not None:
+            return status
+        pod = self.store.get(uid)
+        return None if pod is None else pod.status
+
+    def _desired_changed(self, pod: Pod) -> None:
+        if self.cluster is not None:
+            # First the objects: the volumes ask for them at once.
+            self.cluster.desired_changed(pod)
+        self.volumes.reconsider(pod.metadata.uid)
+
+    def _object_changed(self, kind: str, namespace: str, name: str, uids: Collection[str]) -> None:
+        which = {"config_map" if kind == "configmap" else "secret": name}
+        for uid in uids:
+            self.volumes.refresh(uid, f"{kind} {namespace}/{name} changed", **which)
+
+    def _worker_finished(self, uid: str) -> None:
+        if self.cluster is not None:
+            self.cluster.pod_finished(uid)
+        self.manager.worker_finished(uid)
+
+    def _runtime_view(self) -> RuntimeView:
+        return RuntimeView(
+            status=lambda: self.health.status,
+            version=lambda: (self.runtime_name, self.runtime_version),
+            errors=self.runtime_errors,
+            network_error=self.health.network_error,
+            settled=self._settled,
+        )
+
     def _verdict(self, kind: ProbeKind, uid: str, container: str, verdict: bool | None) -> None:
         if kind == "liveness" and verdict is not False:
             return
@@ -586,14 +700,14 @@ class Kubelet:
         return AdmissionFacts(
             name=self.node.name,
             labels=self.node.labels,
-            taints=tuple(Taint(t.key, t.value, t.effect) for t in self.config.registerWithTaints),
+            taints=tuple(Taint(taint.key, taint.value, taint.effect) for taint in self.node.taints),
             allocatable=self.node.allocatable,
             supplemental_groups_policy=self.node.supplemental_groups_policy,
         )
 
     def _preempt(self, pod: Pod, victims: Victims) -> None:
         for victim in victims.pods:
-            self.journal.pod_event(
+            self.events.pod_event(
                 pod_ref(victim), "Warning", "Preempting", "Preempted in order to admit critical pod"
             )
             self._tasks.spawn(f"preempt-{victim.metadata.uid}", self._preempt_one(pod, victim))

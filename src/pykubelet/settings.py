@@ -17,6 +17,9 @@ from pykubelet.resources.allocatable import Reservations, with_reserved_cpus
 from pykubelet.resources.pod_cgroups import TreeConfig
 from pykubelet.resources.values import PodCgroupConfig
 
+#: Seconds between refreshes of volumes whose changes are told anyway.
+SAFETY_REFRESH = 300.0
+
 
 def layout_of(loaded: Loaded) -> Layout:
     """The paths of this node."""
@@ -81,6 +84,12 @@ def tree_config(config: KubeletConfiguration) -> TreeConfig:
             pod_pids_limit=config.podPidsLimit,
         ),
     )
+
+
+def refresh_period(loaded: Loaded) -> float:
+    """Seconds between refreshes of volumes made of API objects, where nobody tells of a change."""
+    told = loaded.config.configMapAndSecretChangeDetectionStrategy == "Watch"
+    return SAFETY_REFRESH if told else loaded.config.syncFrequency.seconds
 
 
 def crash_loop_of(loaded: Loaded) -> CrashLoop:

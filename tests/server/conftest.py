@@ -32,7 +32,9 @@ from pykubelet.server.doors import (
     EventView,
     HealthCheck,
     LogRequest,
+    ServingCertificate,
     StreamRequest,
+    TokenAuthenticator,
     VolumeView,
     WorkerView,
 )
@@ -237,7 +239,12 @@ async def start_server(node: FakeNode, authority: trustme.CA, tmp_path: Path) ->
     """Starts the kubelet's server with certificates of the authority; stops it at the end."""
     servers: list[KubeletServer] = []
 
-    async def start(authorizer: Authorizer | None = None, **fields: Any) -> KubeletServer:
+    async def start(
+        authorizer: Authorizer | None = None,
+        tokens: TokenAuthenticator | None = None,
+        serving: ServingCertificate | None = None,
+        **fields: Any,
+    ) -> KubeletServer:
         config = KubeletConfiguration()
         config.address = "127.0.0.1"
         config.port = 0
@@ -252,7 +259,14 @@ async def start_server(node: FakeNode, authority: trustme.CA, tmp_path: Path) ->
         for name, value in fields.items():
             setattr(config, name, value)
         server = KubeletServer(
-            config, tmp_path / "pki", node, authorizer or AlwaysAllow(), SystemClock(), hostname="node1"
+            config,
+            tmp_path / "pki",
+            node,
+            authorizer or AlwaysAllow(),
+            SystemClock(),
+            hostname="node1",
+            tokens=tokens,
+            serving=serving,
         )
         servers.append(server)
         await server.start()

@@ -132,7 +132,7 @@ def surface(routes: Routes) -> set[str]:
 
 def test_routes_of_each_listener(node: FakeNode) -> None:
     streaming: Any = type("S", (), dict.fromkeys(("exec", "attach", "port_forward", "run", "handle")))()
-    main = surface(main_routes(node, streaming, streaming, debugging=True, system_logs=True))
+    main = surface(main_routes(node, streaming, streaming, enabled=True))
     health = {"/healthz", "/healthz/ping", "/healthz/log", "/healthz/syncloop"}
     assert surface(healthz_routes()) == {"* /healthz", "* /healthz/ping"}
     assert main == {

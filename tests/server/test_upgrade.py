@@ -145,25 +145,62 @@ async def test_idle_streams_are_ended(streaming: StreamingServer) -> None:
     await front.listener.stop()
 
 
-async def test_data_sent_before_the_answer_is_never_mixed_up(
-    front: Front, streaming: StreamingServer
-) -> None:
+EARLY = b"\x80\x03\x00\x06\x00\x00\x00\x04\x00\x00\x00\x01" + b"GET / HTTP/1.1\r\n\r\n" + bytes(range(256))
+
+
+async def test_data_sent_before_the_answer_arrives(front: Front, streaming: StreamingServer) -> None:
     answer, streaming.answer = streaming.answer, b""
-    sent = asyncio.Event()
+    asked, early = asyncio.Event(), asyncio.Event()
 
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        sent.set()
-        # The early bytes arrive long before this answer does.
-        await asyncio.sleep(0.2)
+        asked.set()
+        await early.wait()
         writer.write(answer)
-        assert await reader.read(-1) == b""
+        writer.write(await reader.readexactly(len(EARLY)))
 
     streaming.behave = late
     reader, writer = await front.connect()
-    await sent.wait()
-    writer.write(b"\x80\x03\x00\x06\x00\x00\x00\x04\x00\x00\x00\x01")
-    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-        await reader.readexactly(1)
+    await asked.wait()
+    writer.write(EARLY)
+    await asyncio.sleep(0.05)
+    early.set()
+    await reader.readuntil(b"\r\n\r\n")
+    assert await reader.readexactly(len(EARLY)) == EARLY
+    writer.close()
+
+
+@pytest.mark.parametrize("cut", [1, 40, len(_UPGRADE) - 3, len(_UPGRADE) - 1, len(_UPGRADE) + 7])
+async def test_data_sent_along_with_the_request_arrives(
+    front: Front, streaming: StreamingServer, cut: int
+) -> None:
+    sent = _UPGRADE + EARLY
+    reader, writer = await front.connect(sent[:cut])
+    await asyncio.sleep(0.02)
+    writer.write(sent[cut:])
+    await reader.readuntil(b"\r\n\r\n")
+    assert await reader.readexactly(len(EARLY)) == EARLY
+    writer.close()
+
+
+async def test_much_early_data_is_held_back_and_arrives(front: Front, streaming: StreamingServer) -> None:
+    sent = os.urandom(8 * SIZE)
+    reader, writer = await front.connect(_UPGRADE + sent)
+    await reader.readuntil(b"\r\n\r\n")
+    assert await reader.readexactly(len(sent)) == sent
+    writer.close()
+
+
+async def test_after_a_refusal_the_connection_is_still_http(front: Front, streaming: StreamingServer) -> None:
+    async def nothing(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        return
+
+    streaming.answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone"
+    streaming.behave = nothing
+    reader, writer = await front.connect(_UPGRADE + b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n")
+    for status in (b" 404 ", b" 404 "):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert status in head.splitlines()[0]
+        await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
     writer.close()
 
 

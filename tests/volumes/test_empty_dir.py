@@ -99,7 +99,7 @@ def test_a_directory_for_all(layout):
     plugin.tear_down("uid-1", "data")
     plugin.tear_down("uid-1", "data")
     assert not path.exists()
-    assert not local_tree.is_marked_ready(layout, "uid-1", "data")
+    assert not local_tree.is_marked_ready(layout, "uid-1", plugin.name, "data")
 
 
 def test_a_set_up_that_was_cut_is_finished(layout):
@@ -177,7 +177,7 @@ def test_what_the_pod_left_mounted_inside_is_unmounted_not_emptied(mount_area):
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("name", local_tree.INHERITED)
+@pytest.mark.parametrize("name", ["kubernetes.io/configmap", "kubernetes.io/secret"])
 def test_what_the_go_kubelet_left_goes(mount_area, name):
     layout = Layout(root=mount_area)
     path = layout.pod_volume("uid-1", name, "token")
@@ -190,7 +190,7 @@ def test_what_the_go_kubelet_left_goes(mount_area, name):
     ):
         marker.mkdir(parents=True)
         (marker / "ready").touch()
-    local_tree.Inherited(layout, name).tear_down("uid-1", "token")
+    local_tree.tear_down(layout, "uid-1", name, "token")
     assert not path.exists()
     assert [list(found.iterdir()) for found in (layout.pod("uid-1") / "plugins").iterdir()] in (
         [[]],

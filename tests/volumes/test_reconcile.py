@@ -1,4 +1,5 @@
 import dataclasses
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -7,8 +8,10 @@ from hypothesis import strategies as st
 from pykubelet.volumes.reconcile import (
     LONGEST_WAIT,
     Order,
+    Renewal,
     Setback,
     Situation,
+    next_look,
     reconcile,
     set_back,
 )
@@ -16,6 +19,7 @@ from pykubelet.volumes.state import VolumeKey
 
 A = VolumeKey("pod-a", "kubernetes.io/empty-dir", "data")
 B = VolumeKey("pod-b", "kubernetes.io/host-path", "logs")
+DUE, LATER = Renewal(100.0, "the config map changed"), Renewal(160.0, "nothing was told", routine=True)
 
 QUIET = Situation(
     wanted=frozenset(),
@@ -25,6 +29,7 @@ QUIET = Situation(
     directories=frozenset(),
     running=frozenset(),
     setbacks={},
+    renewals={},
     sources_ready=True,
     now=100.0,
 )
@@ -59,6 +64,22 @@ def orders(**changes):
         ({"directories": {"pod-a"}, "running": {"pod-a"}}, []),
         ({"directories": {"pod-a"}, "running": {A}}, []),
         ({"directories": {"pod-a"}, "actual": {A: "mounted"}}, [("unmount", A)]),
+        ({"wanted": {A}, "actual": {A: "mounted"}, "renewals": {A: DUE}}, [("refresh", A)]),
+        ({"wanted": {A}, "actual": {A: "mounted"}, "renewals": {A: LATER}}, []),
+        ({"wanted": {A}, "actual": {A: "mounted"}, "renewals": {A: LATER}, "now": 160.0}, [("refresh", A)]),
+        ({"wanted": {A}, "actual": {A: "mounted"}, "renewals": {A: DUE}, "running": {A}}, []),
+        ({"wanted": {A}, "actual": {A: "uncertain"}, "renewals": {A: DUE}}, [("mount", A)]),
+        ({"wanted": {A}, "renewals": {A: DUE}}, [("mount", A)]),
+        ({"actual": {A: "mounted"}, "kept": {"pod-a"}, "renewals": {A: DUE}}, []),
+        ({"actual": {A: "mounted"}, "renewals": {A: DUE}}, [("unmount", A)]),
+        (
+            {"wanted": {A}, "actual": {A: "mounted"}, "renewals": {A: DUE}, "sources_ready": False},
+            [("refresh", A)],
+        ),
+        (
+            {"wanted": {A, B}, "actual": {A: "mounted"}, "renewals": {A: DUE}},
+            [("mount", B), ("refresh", A)],
+        ),
     ],
 )
 def test_what_is_ordered(changes, wanted):
@@ -72,6 +93,30 @@ def test_a_setback_holds_up_only_the_same_operation():
     assert held.wake_at == 104.0
     assert orders(wanted={A}, setbacks=waiting, now=104.0) == [("mount", A)]
     assert orders(actual={A: "uncertain"}, setbacks=waiting) == [("unmount", A)]
+
+
+def test_a_refresh_waits_for_its_time_and_for_its_setback():
+    there = {"wanted": {A}, "actual": {A: "mounted"}}
+    assert plan(**there, renewals={A: LATER}).wake_at == 160.0
+    waiting = {A: Setback("refresh", 2, 90.0, 104.0, "no")}
+    held = plan(**there, renewals={A: DUE}, setbacks=waiting)
+    assert (held.orders, held.wake_at) == ((), 104.0)
+    assert plan(**there, renewals={A: LATER}, setbacks=waiting).wake_at == 160.0
+    assert orders(**there, renewals={A: DUE}, setbacks=waiting, now=104.0) == [("refresh", A)]
+    assert orders(actual={A: "mounted"}, renewals={A: DUE}, setbacks=waiting) == [("unmount", A)]
+    (order,) = plan(**there, renewals={A: LATER}, now=161.0).orders
+    assert order == Order("refresh", A, "nothing was told", routine=True)
+
+
+@pytest.mark.parametrize(
+    ("age", "at", "routine"),
+    [(None, 400.0, True), (200, 300.0, False), (3600, 400.0, True), (1, 130.0, False), (-5, 130.0, False)],
+)
+def test_when_contents_are_looked_at_again(age, at, routine):
+    wall = datetime(2026, 1, 1, tzinfo=UTC)
+    refresh_at = None if age is None else wall + timedelta(seconds=age)
+    look = next_look(refresh_at, wall, 100.0, 300.0)
+    assert (look.at, look.routine) == (at, routine)
 
 
 def test_waits_double_up_to_the_limit():
@@ -107,11 +152,14 @@ class Node:
         self.disk, self.dirs = set(), set()
         self.named, self.live, self.ready = set(), set(), True
         self.now = 0.0
+        self.newest, self.shown = dict.fromkeys(KEYS, 0), {}
         self.restart()
 
     def restart(self):
         self.actual = dict.fromkeys(self.disk, "uncertain")
         self.running, self.setbacks = {}, {}
+        # A new life sets up everything anew: what is shown need not be remembered.
+        self.renewals, self.taken = {}, {}
 
     def plan(self):
         return reconcile(
@@ -123,6 +171,7 @@ class Node:
                 directories=frozenset(self.dirs),
                 running=self.running.keys(),
                 setbacks=self.setbacks,
+                renewals=self.renewals,
                 sources_ready=self.ready,
                 now=self.now,
             )
@@ -134,11 +183,21 @@ class Node:
             assert order.target not in self.running, "one operation at a time"
             self.check(order)
             self.running[order.target] = order
+            if order.kind in ("mount", "refresh"):
+                self.taken[order.target] = self.newest[order.target]
+                self.renewals.pop(order.target, None)
         return made
 
+    def change(self, uid):
+        for key in KEYS:
+            if key.uid == uid:
+                self.newest[key] += 1
+                self.renewals[key] = Renewal(self.now, "changed")
+
     def check(self, order):
-        if order.kind == "mount":
+        if order.kind in ("mount", "refresh"):
             assert order.uid in self.live
+            assert (self.actual.get(order.target) == "mounted") == (order.kind == "refresh")
         else:
             assert self.ready
             assert order.uid not in self.live, "what is in use stays"
@@ -150,7 +209,14 @@ class Node:
         if order.kind == "clean":
             if outcome == "done":
                 self.dirs.discard(target)
+        elif order.kind == "refresh":
+            if outcome == "done":
+                self.shown[target] = self.taken[target]
+            else:
+                self.renewals.setdefault(target, Renewal(self.now, "again"))
         elif order.kind == "mount":
+            if outcome == "done":
+                self.shown[target] = self.taken[target]
             if outcome != "failed early":
                 self.disk.add(target)
                 self.dirs.add(target.uid)
@@ -181,6 +247,7 @@ moves = st.one_of(
     st.tuples(st.just("add"), st.sampled_from(UIDS)),
     st.tuples(st.just("delete"), st.sampled_from(UIDS)),
     st.tuples(st.just("end"), st.sampled_from(UIDS)),
+    st.tuples(st.just("change"), st.sampled_from(UIDS)),
     st.tuples(st.just("time"), st.floats(0, 200)),
     st.tuples(st.just("restart"), st.booleans()),
     st.tuples(st.just("sources"), st.booleans()),
@@ -198,6 +265,8 @@ def apply(node, move, value):
         node.named.discard(value)
     elif move == "end":
         node.live.discard(value)
+    elif move == "change":
+        node.change(value)
     elif move == "time":
         node.now += value
     elif move == "sources":
@@ -226,4 +295,5 @@ def test_actual_ends_as_desired_and_nothing_leaks(history):
     wanted = {key for key in KEYS if key.uid in node.named and key.uid in node.live}
     assert {key for key, condition in node.actual.items() if condition == "mounted"} == wanted
     assert node.disk == wanted
+    assert {key: node.shown[key] for key in wanted} == {key: node.newest[key] for key in wanted}
     assert node.dirs <= node.named

@@ -7,6 +7,7 @@ cleaned tree.
 
 import types
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -101,9 +102,19 @@ def encode(value: Any, *, sort: bool = False) -> bytes:
     return (_SORTED_ENCODER if sort else _ENCODER).encode(value)
 
 
-def to_builtins(value: Any) -> Any:
-    """A tree of dicts, lists and JSON's scalars."""
-    return msgspec.to_builtins(value, enc_hook=_enc_hook)
+def to_builtins(value: Any, *, whole_seconds: bool = False) -> Any:
+    """A tree of dicts, lists and JSON's scalars; with *whole_seconds* times are as metav1.Time has them."""
+    if not whole_seconds:
+        return msgspec.to_builtins(value, enc_hook=_enc_hook)
+    return _whole(msgspec.to_builtins(value, enc_hook=_enc_hook, builtin_types=(datetime,)))
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, dict):
+        return {key: _whole(child) for key, child in value.items()}
+    return [_whole(child) for child in value] if isinstance(value, list) else value
 
 
 def unknown_fields(value: Any, kind: Any) -> list[str]:

@@ -1,5 +1,6 @@
 """Sums of what a pod asks for, and what is due to one container (KEP-753, KEP-2837)."""
 
+import re
 from typing import Literal
 
 from .core import Container, Pod, ResourceList
@@ -8,6 +9,17 @@ from .quantity import Quantity
 from .wellknown import CPU, HUGEPAGES_PREFIX, MEMORY
 
 Which = Literal["requests", "limits"]
+
+_NATIVE = "kubernetes.io/"
+_QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
+
+
+def is_extended(resource: str) -> bool:
+    """Whether the resource is one that a vendor defines (``example.com/gpu``)."""
+    prefix, slash, name = resource.partition("/")
+    if not slash or _NATIVE in resource or resource.startswith("requests."):
+        return False
+    return bool(prefix) and len(f"requests.{prefix}") <= 253 and bool(_QUALIFIED.fullmatch(name))
 
 
 def pod_level(name: str) -> bool:

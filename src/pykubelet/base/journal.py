@@ -64,6 +64,31 @@ class Events(Protocol):
         ...
 
 
+class FanOut:
+    """Hands each event to several takers, in order; implements ``Events``."""
+
+    def __init__(self, *takers: Events) -> None:
+        self._takers = takers
+
+    def pod_event(
+        self,
+        pod: PodRef,
+        kind: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+        *,
+        field_path: str = "",
+    ) -> None:
+        """See :class:`Events`."""
+        for taker in self._takers:
+            taker.pod_event(pod, kind, reason, message, field_path=field_path)
+
+    def node_event(self, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """See :class:`Events`."""
+        for taker in self._takers:
+            taker.node_event(kind, reason, message)
+
+
 class NullJournal:
     """Forgets everything; for parts that are tested without their story."""
 

@@ -5,7 +5,6 @@ vanish, or die unseen.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -166,6 +165,5 @@ async def first_of(*awaitables: Coroutine[Any, Any, Any], timeout: float | None 
     finally:
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
+        # A cancellation of the caller's own must get through this wait.
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -2,7 +2,7 @@
 
 ``run`` has flags of its own making and must not pay for the other commands' libraries,
 so it gets its arguments before any of them is imported. Called as ``kubelet`` (a link
-of that name), every argument is ``run``'s.
+of that name, as kubeadm's unit file calls it), every argument is ``run``'s.
 """
 
 import importlib
@@ -15,13 +15,18 @@ from pykubelet.cli.commands import RUN
 def main() -> None:
     """Run the command that the process was called with, and exit with its code."""
     program, arguments = Path(sys.argv[0]).name, sys.argv[1:]
-    if program == "kubelet":
+    if is_kubelet(program):
         sys.exit(_run(arguments))
     if arguments[:1] == ["run"]:
         sys.exit(_run(arguments[1:]))
     from pykubelet.cli.group import group
 
     group.main(args=arguments, prog_name="pykubelet")
+
+
+def is_kubelet(program: str) -> bool:
+    """Whether *program* is a name for the daemon alone: ``kubelet``, and what ends so but is not ours."""
+    return program.endswith("kubelet") and not program.endswith("pykubelet")
 
 
 def _run(arguments: list[str]) -> int:

@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import platform
+import random
 import resource
 import shutil
 import signal
@@ -13,11 +14,14 @@ import threading
 
 from pykubelet import KUBELET_VERSION, __version__
 from pykubelet.base.clock import SystemClock
+from pykubelet.base.layout import Layout
+from pykubelet.base.metrics import Metrics
 from pykubelet.cli.logformat import set_up_logging
 from pykubelet.config import ConfigError, HostFacts, Loaded, check_host, help_text, load, version_text
-from pykubelet.kubelet import Kubelet, StartError
+from pykubelet.explain.journal import DecisionJournal
+from pykubelet.kubelet import Kubelet, Parts, StartError
 from pykubelet.linux.addresses import AddressError
-from pykubelet.node.host import look, node_name
+from pykubelet.node.host import Host, look, node_name
 from pykubelet.server import check_standalone_auth
 from pykubelet.settings import layout_of
 
@@ -75,7 +79,7 @@ async def _serve(loaded: Loaded) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    kubelet = Kubelet(loaded, host, layout)
+    kubelet = await _kubelet(loaded, host, layout)
     # What was made until here lives as long as the daemon: no collection needs to look at it again.
     gc.collect()
     gc.freeze()
@@ -85,6 +89,34 @@ async def _serve(loaded: Loaded) -> int:
     finally:
         _end_at_last()
     return 0
+
+
+async def _kubelet(loaded: Loaded, host: Host, layout: Layout) -> Kubelet:
+    """The node agent, with its way to the cluster if there is to be one.
+
+    :raises StartError: there is no way.
+    """
+    if not loaded.flags.kubeconfig:
+        return Kubelet(loaded, host, layout)
+    from pykubelet.cluster.bootstrap import BootstrapError
+    from pykubelet.cluster.kubeconfig import KubeconfigError
+    from pykubelet.cluster.tls import TlsMaterialError
+    from pykubelet.connection import Tools, connect
+
+    clock = SystemClock()
+    rng = random.Random()  # noqa: S311 - spreads load, guards nothing
+    journal = DecisionJournal(clock, layout.journal_file)
+    metrics = Metrics()
+    made: list[Kubelet] = []
+    try:
+        connection = await connect(
+            loaded, host.node_name, Tools(clock, rng, metrics, journal), lambda reason: made[0].fail(reason)
+        )
+    except (BootstrapError, KubeconfigError, TlsMaterialError) as error:
+        raise StartError(str(error)) from error
+    parts = Parts(clock=clock, rng=rng, journal=journal, metrics=metrics, connection=connection)
+    made.append(Kubelet(loaded, host, layout, parts))
+    return made[0]
 
 
 def _end_at_last() -> None:

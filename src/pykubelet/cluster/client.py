@@ -1,21 +1,36 @@
-"""The client of the API server: requests and watches on aiohttp, JSON straight to structs."""
+"""The client of the API server: requests and watches on aiohttp, JSON straight to structs.
+
+Requests wait their turn, are made again when the server asks for it (``Retry-After``), and
+once more with fresh credentials after a 401; all that within the request's own time limit.
+"""
 
 import asyncio
+import base64
 import contextlib
 import logging
+import random
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import msgspec
+from multidict import CIMultiDict
+from yarl import URL
 
 from pykubelet.api.codec import InvalidField, decode, encode
 from pykubelet.api.machinery import DeleteOptions, Preconditions, RawList, Status, WatchEnvelope
 from pykubelet.api.meta import Obj, ObjectMeta
+from pykubelet.base.clock import Clock, SystemClock
+from pykubelet.base.metrics import Metrics
 
+from .client_metrics import ClientMetrics
+from .connections import Connections, Line
 from .door import STRATEGIC_MERGE, Change, Query
 from .errors import Refused, Unreachable
+from .proxies import Proxy
+from .rate_limit import RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +38,21 @@ T = TypeVar("T")
 
 #: Seconds of a request that was given no time limit.
 TIMEOUT: Final = 30.0
-#: Bytes of an answer, and of one event of a watch.
+#: Seconds until a connection stands.
+_CONNECT: Final = 10.0
+#: Bytes of an answer, of one event of a watch, and of an error.
 _BODY_LIMIT: Final = 256 << 20
 _EVENT_LIMIT: Final = 32 << 20
-#: Objects asked for at once.
+_ERROR_LIMIT: Final = 1 << 20
+#: Objects asked for at once, and pages read.
 _PAGE: Final = "500"
+#: How often a request is made again because the server asks for it.
+_RETRIES: Final = 10
+#: The annotation of the bookmark that ends a watch-list's initial events.
+_INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
+
+
+_Listing = tuple[list[T], str]
 
 
 class Credentials(Protocol):
@@ -38,6 +63,21 @@ class Credentials(Protocol):
         """The base URL, without a slash at its end."""
         ...
 
+    @property
+    def server_name(self) -> str:
+        """The name that the server's certificate must bear; empty for the URL's host."""
+        ...
+
+    @property
+    def proxy(self) -> Proxy | None:
+        """What to connect through."""
+        ...
+
+    @property
+    def compression(self) -> bool:
+        """Whether answers may come compressed."""
+        ...
+
     def tls(self) -> ssl.SSLContext | None:
         """What to connect with now; another object after certificates changed. None for plain HTTP."""
         ...
@@ -45,12 +85,14 @@ class Credentials(Protocol):
     async def headers(self) -> Mapping[str, str]:
         """The headers that tell who we are, empty where the certificate does.
 
+        Awaited before :meth:`tls` is read: it may make another context.
+
         :raises Unreachable: they cannot be had now.
         """
         ...
 
-    def rejected(self) -> None:
-        """The server answered 401: what is cached is no good."""
+    def rejected(self, sent: Mapping[str, str]) -> None:
+        """The server answered 401 to the headers *sent* (the object that :meth:`headers` gave)."""
         ...
 
 
@@ -63,19 +105,46 @@ class _Meta(Obj):
 class ApiClient:
     """Implements ``Api``."""
 
-    def __init__(self, credentials: Credentials, *, user_agent: str, timeout: float = TIMEOUT) -> None:
-        """*timeout* in seconds is that of requests that are given none."""
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        user_agent: str,
+        timeout: float = TIMEOUT,
+        qps: float = -1,
+        burst: int = 0,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """*timeout* in seconds is that of requests that are given none.
+
+        *qps* requests are made each second and *burst* at once; 0 means client-go's 5 and 10,
+        a negative *qps* no limit.
+        """
         self._credentials = credentials
-        self._agent = user_agent
         self._timeout = timeout
-        self._session: aiohttp.ClientSession | None = None
-        self._context: ssl.SSLContext | None = None
+        self._clock: Clock = clock or SystemClock()
+        self._limit = RateLimit(qps, burst, self._clock)
+        self._metrics = ClientMetrics(metrics or Metrics(), urlsplit(credentials.server).netloc)
+        self._connections = Connections(
+            credentials.tls,
+            user_agent,
+            self._clock,
+            rng or random.Random(),  # noqa: S311
+        )
 
     async def close(self) -> None:
         """End all connections."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._connections.close()
+
+    async def close_connections(self) -> None:
+        """Close all connections now, as after failed heartbeats: what is under way is ``Unreachable``."""
+        await self._connections.drop()
+
+    def credentials_changed(self) -> None:
+        """Move to new connections if the TLS context has changed; running watches follow within seconds."""
+        self._connections.refresh()
 
     # --- requests -------------------------------------------------------------
 
@@ -87,8 +156,17 @@ class ApiClient:
 
     async def list(self, path: str, kind: type[T], *, query: Query | None = None) -> tuple[list[T], str]:
         """See ``Api``."""
-        items: list[T] = []
         asked = {"limit": _PAGE, **(query or {})}
+        try:
+            return await self._pages(path, kind, asked)
+        except Refused as error:
+            if not error.expired or asked["limit"] == "0":
+                raise
+        # The list went stale between two pages: all of it at once, then.
+        return await self._pages(path, kind, {**asked, "limit": "0"})
+
+    async def _pages(self, path: str, kind: type[T], asked: dict[str, str]) -> _Listing[T]:
+        items = []
         while True:
             page = _decoded(await self._request("GET", path, query=asked), RawList)
             for raw in page.items or ():
@@ -98,7 +176,9 @@ class ApiClient:
                     log.warning("an item of %s is left out: %s", path, error)
             if not page.metadata.continue_:
                 return items, page.metadata.resourceVersion
-            asked = {**asked, "continue": page.metadata.continue_}
+            # Which version the rest is of stands in the token.
+            asked = {key: value for key, value in asked.items() if not key.startswith("resourceVersion")}
+            asked["continue"] = page.metadata.continue_
 
     async def create(self, path: str, body: Any, kind: type[T], *, timeout: float | None = None) -> T:
         """See ``Api``."""
@@ -137,11 +217,13 @@ class ApiClient:
         asked = {**(query or {}), "watch": "true"}
         # The server ends the stream after timeoutSeconds; somewhat later we do.
         limit = float(asked.get("timeoutSeconds", "600")) + self._timeout
-        async with self._answer("GET", path, query=asked, timeout=limit) as answer:
-            async for line in _lines(answer.content):
-                change = _change(line, path, kind)
-                if change is not None:
-                    yield change
+        await self._turn("GET")
+        async with self._answer("GET", path, query=asked, timeout=limit) as (answer, line):
+            with line.watching(answer), _ended_by_us(line):
+                async for text in split_lines(answer.content):
+                    change = _change(text, path, kind)
+                    if change is not None:
+                        yield change
 
     # --- the wire -------------------------------------------------------------
 
@@ -155,10 +237,37 @@ class ApiClient:
         content_type: str = "application/json",
         timeout: float | None = None,
     ) -> bytes:
-        async with self._answer(
-            method, path, query=query, body=body, content_type=content_type, timeout=timeout
-        ) as answer:
-            return await _read(answer)
+        """The body of the answer, within *timeout* whatever waits and repetitions it takes."""
+        limit = timeout or self._timeout
+        ends = self._clock.monotonic() + limit
+        retries = 0
+        try:
+            async with asyncio.timeout(limit):
+                while True:
+                    await self._turn(method)
+                    began = self._clock.monotonic()
+                    try:
+                        async with self._answer(
+                            method, path, query=query, body=body, content_type=content_type, timeout=limit
+                        ) as (answer, _):
+                            return await _read(answer)
+                    except Refused as error:
+                        wait = error.retry_after
+                        left = ends - self._clock.monotonic()
+                        if wait is None or not error.passing or wait >= left or retries >= _RETRIES:
+                            raise
+                        retries += 1
+                        self._metrics.retried(method, error.code)
+                    finally:
+                        self._metrics.took(method, self._clock.monotonic() - began)
+                    await self._clock.sleep(wait)
+        except TimeoutError as error:
+            raise Unreachable(f"{method} {path}: no answer within {limit:g}s") from error
+
+    async def _turn(self, method: str) -> None:
+        began = self._clock.monotonic()
+        await self._limit.wait()
+        self._metrics.limited(method, self._clock.monotonic() - began)
 
     @contextlib.asynccontextmanager
     async def _answer(
@@ -169,52 +278,93 @@ class ApiClient:
         query: Query | None = None,
         body: bytes | None = None,
         content_type: str = "application/json",
-        timeout: float | None = None,
+        timeout: float,
+    ) -> AsyncGenerator[tuple[aiohttp.ClientResponse, Line], None]:
+        """The answer to a request, if it is no error; made twice if fresh credentials may help."""
+        who = await self._credentials.headers()
+        line = self._connections.line()
+        async with contextlib.AsyncExitStack() as stack:
+            answer = await stack.enter_async_context(
+                self._sent(line, who, method, path, query, body, content_type, timeout)
+            )
+            if answer.status == 401:
+                self._credentials.rejected(who)
+                fresh, again = await self._credentials.headers(), self._connections.line()
+                if fresh is not who or again is not line:
+                    answer.release()
+                    line = again
+                    answer = await stack.enter_async_context(
+                        self._sent(line, fresh, method, path, query, body, content_type, timeout)
+                    )
+            if answer.status >= 300:
+                raise await _refusal(answer)
+            yield answer, line
+
+    @contextlib.asynccontextmanager
+    async def _sent(
+        self,
+        line: Line,
+        who: Mapping[str, str],
+        method: str,
+        path: str,
+        query: Query | None,
+        body: bytes | None,
+        content_type: str,
+        timeout: float,
     ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
-        """The answer to a request, if it is no error."""
-        headers = {"Accept": "application/json", **await self._credentials.headers()}
+        """One request on *line*, whatever the answer is."""
+        headers = CIMultiDict(who)
+        headers["Accept"] = "application/json"
+        headers["Accept-Encoding"] = "gzip" if self._credentials.compression else "identity"
         if body is not None:
             headers["Content-Type"] = content_type
-        session = await self._connected()
+        proxy = self._credentials.proxy
+        url = f"{self._credentials.server}{path}" + (f"?{urlencode(query)}" if query else "")
+        counted = False
         try:
-            async with session.request(
-                method,
-                self._credentials.server + path,
-                params=dict(query or {}),
-                data=body,
-                headers=headers,
-                timeout=aiohttp.ClientTimeout(total=timeout or self._timeout, sock_connect=10),
-                allow_redirects=False,
-            ) as answer:
-                if answer.status >= 300:
-                    await self._refuse(answer)
-                yield answer
-        except (aiohttp.ClientError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            with line.used():
+                async with line.session.request(
+                    method,
+                    URL(url, encoded=True),
+                    data=body,
+                    headers=headers,
+                    timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT),
+                    allow_redirects=False,
+                    server_hostname=self._credentials.server_name or None,
+                    proxy=proxy.url if proxy is not None else None,
+                    proxy_headers=_proxy_headers(proxy),
+                ) as answer:
+                    counted = True
+                    self._metrics.request(method, str(answer.status))
+                    yield answer
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if not counted:
+                self._metrics.request(method, "<error>")
             raise Unreachable(f"{method} {path}: {str(error) or type(error).__name__}") from error
 
-    async def _refuse(self, answer: aiohttp.ClientResponse) -> None:
-        if answer.status == 401:
-            self._credentials.rejected()
-        data = await answer.content.read(1 << 20)
-        wait = answer.headers.get("Retry-After", "")
-        seconds = float(wait) if wait.isdigit() else None
-        try:
-            status = decode(data, Status)
-        except InvalidField:
-            status = Status(message=data.decode(errors="replace").strip())
-        raise Refused.from_status(status, answer.status, seconds)
 
-    async def _connected(self) -> aiohttp.ClientSession:
-        """The session; a new one when the credentials' TLS has changed."""
-        context = self._credentials.tls()
-        if self._session is None or context is not self._context:
-            await self.close()
-            self._context = context
-            connector = aiohttp.TCPConnector(ssl=context if context is not None else True, limit=0)
-            self._session = aiohttp.ClientSession(
-                connector=connector, headers={"User-Agent": self._agent}, auto_decompress=True
-            )
-        return self._session
+def _proxy_headers(proxy: Proxy | None) -> Mapping[str, str] | None:
+    """How we are known to the proxy."""
+    if proxy is None or not proxy.username:
+        return None
+    pair = f"{proxy.username}:{proxy.password}".encode()
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+
+
+async def _refusal(answer: aiohttp.ClientResponse) -> Refused:
+    """The error that *answer* tells."""
+    data = bytearray()
+    async for chunk in answer.content.iter_any():
+        data += chunk
+        if len(data) > _ERROR_LIMIT:
+            break
+    wait = answer.headers.get("Retry-After", "")
+    seconds = float(wait) if wait.isascii() and wait.isdigit() else None
+    try:
+        status = decode(bytes(data), Status)
+    except InvalidField:
+        status = Status(message=data[:1024].decode(errors="replace").strip())
+    return Refused.from_status(status, answer.status, seconds)
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
@@ -234,17 +384,36 @@ def _decoded(data: bytes, kind: type[T]) -> T:
         raise Unreachable(f"the API server's answer cannot be read: {error}") from error
 
 
-async def _lines(stream: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
-    rest = bytearray()
+@contextlib.contextmanager
+def _ended_by_us(line: Line) -> Iterator[None]:
+    """A watch that breaks because its line is retired has simply ended."""
+    try:
+        yield
+    except (aiohttp.ClientError, OSError):
+        if not line.retired:
+            raise
+
+
+async def split_lines(stream: aiohttp.StreamReader, limit: int = _EVENT_LIMIT) -> AsyncGenerator[bytes, None]:
+    """The whole lines of *stream*; each byte is looked at once and copied at most twice.
+
+    :raises Unreachable: a line is longer than *limit* bytes.
+    """
+    pieces: list[bytes] = []
+    size = 0
     async for chunk in stream.iter_any():
-        rest += chunk
-        if len(rest) > _EVENT_LIMIT:
-            raise Unreachable("an event of a watch is too long")
-        *whole, last = rest.split(b"\n")
-        for line in whole:
+        start = 0
+        while (end := chunk.find(b"\n", start)) >= 0:
+            pieces.append(chunk[start:end])
+            line = b"".join(pieces) if len(pieces) > 1 else pieces[0]
+            pieces, size, start = [], 0, end + 1
             if line:
-                yield bytes(line)
-        rest = last
+                yield line
+        if start < len(chunk):
+            pieces.append(chunk[start:])
+            size += len(chunk) - start
+            if size > limit:
+                raise Unreachable("an event of a watch is too long")
 
 
 def _change(line: bytes, path: str, kind: type[T]) -> Change[T] | None:
@@ -256,15 +425,18 @@ def _change(line: bytes, path: str, kind: type[T]) -> Change[T] | None:
         raise Refused.from_status(status, status.code or 500)
     if envelope.type not in {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"}:
         raise Unreachable(f"a watch of {path} brought the unknown event {envelope.type!r}")
-    meta = _decoded(raw, _Meta).metadata
     try:
         found = decode(raw, kind)
     except InvalidField as error:
-        log.warning("%s %s of %s is left out: %s", envelope.type, meta.name, path, error)
+        log.warning("%s of %s is left out: %s", envelope.type, path, error)
         return None
+    # The structs of objects have their metadata; anything else is decoded a second time for it.
+    meta = getattr(found, "metadata", None)
+    if not isinstance(meta, ObjectMeta):
+        meta = _decoded(raw, _Meta).metadata
     return Change(
         envelope.type,  # type: ignore[arg-type]
         found,
         meta.resourceVersion,
-        initial_events_end=meta.annotations.get("k8s.io/initial-events-end") == "true",
+        initial_events_end=meta.annotations.get(_INITIAL_EVENTS_END) == "true",
     )

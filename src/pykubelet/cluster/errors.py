@@ -28,9 +28,8 @@ class Refused(ClusterError):
     def from_status(cls, status: Status, code: int, retry_after: float | None = None) -> "Refused":
         """The error that a ``Status`` tells; *code* is HTTP's own."""
         told = status.details.retryAfterSeconds if status.details is not None else 0
-        return cls(
-            status.code or code, status.reason, status.message, retry_after=retry_after or told or None
-        )
+        wait = retry_after if retry_after is not None else told or None
+        return cls(status.code or code, status.reason, status.message, retry_after=wait)
 
     @property
     def not_found(self) -> bool:
@@ -61,6 +60,11 @@ class Refused(ClusterError):
     def expired(self) -> bool:
         """The resourceVersion is too old to go on from: list anew."""
         return self.code == 410 or self.reason in {"Expired", "Gone"}
+
+    @property
+    def version_too_large(self) -> bool:
+        """The server has not reached the resourceVersion yet, and may never: list without one."""
+        return self.code == 504 and "Too large resource version" in str(self)
 
     @property
     def passing(self) -> bool:

@@ -34,7 +34,7 @@ _RETIRED: tuple[tuple[values.Parse, str, str], ...] = (
     (
         values.string,
         _DOCKER,
-        "docker-endpoint docker-exec-handler docker-root docker-env-metadata-whitelist docker-tls-ca "
+        "docker docker-endpoint docker-exec-handler docker-root docker-env-metadata-whitelist docker-tls-ca "
         "docker-tls-cert docker-tls-key experimental-dockershim-root-directory rkt-path rkt-api-endpoint "
         "rkt-stage1-image",
     ),

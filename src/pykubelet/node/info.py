@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pykubelet.api.core import ResourceList
+from pykubelet.api.node import Node, Taint
 from pykubelet.cri.types import RuntimeHandler, RuntimeStatus
+
+from .addresses import host_ips
 
 
 @dataclass(slots=True)
@@ -22,6 +25,7 @@ class NodeInfo:
     #: As CRI writes them (``2MB``).
     huge_page_sizes: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
     runtime_status: Callable[[], RuntimeStatus | None] = lambda: None
 
     def runtime_handler(self, name: str) -> RuntimeHandler | None:
@@ -41,3 +45,12 @@ class NodeInfo:
     def ipv6_first(self) -> bool:
         """Whether the primary IP is IPv6."""
         return bool(self.host_ips) and ":" in self.host_ips[0]
+
+    def follow(self, node: Node) -> None:
+        """Take over what the API's Node says and others may have written: addresses, labels, taints.
+
+        *capacity* and *allocatable* stay: they are this machine's own, from which the Node's are made.
+        """
+        self.host_ips = host_ips(node.status.addresses) or self.host_ips
+        self.labels = node.metadata.labels
+        self.taints = tuple(node.spec.taints)

@@ -30,7 +30,8 @@ def pod_grace(current: int, pod: Pod, override: int | None = None) -> PodGrace:
     seconds, given = current, False
     for wish in (pod.metadata.deletionGracePeriodSeconds, override):
         if wish is not None and (seconds == 0 or wish < seconds):
-            seconds, given = wish, True
+            # A wish for none at all must not look like none given to the next one.
+            seconds, given = max(wish, _MIN_POD_SECONDS), True
     if not given and seconds == 0:
         seconds = pod.spec.terminationGracePeriodSeconds or 0
     seconds = max(seconds, _MIN_POD_SECONDS)

@@ -50,6 +50,10 @@ class ManagerDoors:
     on_untidy: Callable[[], None]
     #: A container of that pod died: trim its dead instances.
     on_died: Callable[[str], None]
+    #: That mirror pod was brought, changed or taken away.
+    on_mirror: Callable[[Pod], None] = lambda mirror: None
+    #: The source shows another status of that pod (UID) than before.
+    on_shown: Callable[[str], None] = lambda uid: None
 
 
 class PodManager:
@@ -182,13 +186,16 @@ class PodManager:
     def _reconcile(self, pod: Pod, source: str) -> None:
         self._store.set(pod)
         if is_mirror(pod):
+            self._doors.on_mirror(pod)
             return
+        self._doors.on_shown(pod.metadata.uid)
         if pod.spec.readinessGates:
             self.sync(pod.metadata.uid, "the status of its readiness gates changed")
         if pod.status.phase == "Failed" and pod.status.reason == "Evicted":
             self._doors.on_died(pod.metadata.uid)
 
     def _mirror_changed(self, mirror: Pod) -> None:
+        self._doors.on_mirror(mirror)
         static = self._store.static_of(mirror)
         if static is not None and self._workers.state(static.metadata.uid) is not None:
             self._workers.update(

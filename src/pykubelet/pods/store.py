@@ -43,7 +43,11 @@ class PodStore:
 
     def mirror_of(self, pod: Pod) -> Pod | None:
         """The mirror pod of a static pod."""
-        return self._mirrors.get(self._mirror_by_name.get(full_name(pod), ""))
+        return self.mirror_named(full_name(pod))
+
+    def mirror_named(self, full_name: str) -> Pod | None:
+        """The mirror pod of that full name."""
+        return self._mirrors.get(self._mirror_by_name.get(full_name, ""))
 
     def static_of(self, mirror: Pod) -> Pod | None:
         """The static pod of a mirror pod."""

@@ -159,6 +159,14 @@ class PodWorkers:
         worker = self._workers.get(uid)
         return worker.state if worker is not None else None
 
+    def static_terminating(self, full_name: str) -> bool:
+        """Whether a static pod of that full name is being ended."""
+        return any(
+            worker.state.terminating and worker.state.phase is not WorkerPhase.FINISHED
+            for uid in self._static_order.get(full_name, ())
+            if (worker := self._workers.get(uid)) is not None
+        )
+
     def started(self, uid: str) -> bool:
         """Whether the worker has begun to work (a static pod may wait for its turn)."""
         worker = self._workers.get(uid)

@@ -11,7 +11,9 @@ from .doors import (
     HealthCheck,
     LogRequest,
     NodeApi,
+    ServingCertificate,
     StreamRequest,
+    TokenAuthenticator,
     User,
     VolumeView,
     WorkerView,
@@ -19,6 +21,7 @@ from .doors import (
 from .listener import ListenError
 from .service import KubeletServer
 from .tls import TlsError
+from .webhook import WebhookAuthorizer, WebhookTokens
 
 __all__ = [
     "AdminServer",
@@ -33,10 +36,14 @@ __all__ = [
     "ListenError",
     "LogRequest",
     "NodeApi",
+    "ServingCertificate",
     "StreamRequest",
     "TlsError",
+    "TokenAuthenticator",
     "User",
     "VolumeView",
+    "WebhookAuthorizer",
+    "WebhookTokens",
     "WorkerView",
     "check_standalone_auth",
     "host_name",

@@ -20,6 +20,8 @@ CONNECT_TIMEOUT: Final = 10.0
 HEAD_TIMEOUT: Final = 35.0
 _HEAD_LIMIT: Final = 64 << 10
 _BODY_LIMIT: Final = 64 << 10
+#: Bytes of the runtime's that are read ahead of what a caller has taken; up to twice as many wait.
+_READ_AHEAD: Final = 64 << 10
 #: Headers of the caller's that are not the runtime's business.
 _KEPT_BACK: Final = frozenset(
     {"authorization", "cookie", "host", "content-length", "transfer-encoding", "expect", "te", "trailer",
@@ -83,6 +85,14 @@ class Opened:
     head: bytes
 
 
+class _Reader(asyncio.StreamReader):
+    """Gives what came before a connection broke, where asyncio's own would forget it."""
+
+    def set_exception(self, exc: Exception) -> None:
+        """See :class:`asyncio.StreamReader`."""
+        self.feed_eof()
+
+
 class Opening(asyncio.Protocol):
     """Reads the head of the answer, then stands aside for whoever takes the transport."""
 
@@ -135,6 +145,30 @@ class Opening(asyncio.Protocol):
         """Everything that came so far, the head too."""
         return bytes(self._data)
 
+    def header(self, name: str) -> str:
+        """A header of the answer; empty when it has none."""
+        found = re.search(rb"(?i)\r\n%b:[ \t]*([^\r\n]*)" % re.escape(name.encode()), self._head())
+        return found[1].decode(errors="replace").strip() if found else ""
+
+    def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """What follows the answer's head, to be read and written with a bounded buffer."""
+        assert self.transport is not None
+        reader = _Reader(limit=_READ_AHEAD, loop=self._loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        writer = asyncio.StreamWriter(self.transport, protocol, reader, self._loop)
+        self.transport.resume_reading()
+        rest = bytes(self._data[len(self._head()) :])
+        if rest:
+            reader.feed_data(rest)
+        if self.over:
+            reader.feed_eof()
+        return reader, writer
+
+    def _head(self) -> bytes:
+        return bytes(self._data[: self._data.find(b"\r\n\r\n") + 4])
+
     async def body(self, opened: Opened) -> bytes:
         """What follows the head of a refusal, as far as it is short and comes soon."""
         with contextlib.suppress(TimeoutError):
@@ -163,6 +197,35 @@ def request_head(method: str, target: Target, headers: Mapping[str, str]) -> byt
     if method == "POST":
         lines.append("Content-Length: 0")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+
+
+async def upgrade(head: bytes, target: Target) -> Opening:
+    """A connection to the streaming server that *head* has turned into a stream.
+
+    :raises ApiError: it cannot be reached, or refuses.
+    """
+    opening = await connect(target)
+    assert opening.transport is not None
+    try:
+        opening.transport.write(head)
+        async with asyncio.timeout(HEAD_TIMEOUT):
+            opened = await opening.head()
+        if opened.status != 101:
+            raise _refusal(opened.status, await opening.body(opened))
+    except TimeoutError as error:
+        opening.transport.abort()
+        raise ApiError(500, "the runtime's streaming server did not answer in time") from error
+    except BaseException:
+        opening.transport.abort()
+        raise
+    return opening
+
+
+def _refusal(status: int, body: bytes) -> ApiError:
+    """The streaming server's refusal; never one that sends the caller elsewhere."""
+    if not 400 <= status < 600:
+        return ApiError(500, f"the runtime's streaming server answered with status {status}\n")
+    return ApiError(status, body.decode(errors="replace"))
 
 
 async def connect(target: Target) -> Opening:

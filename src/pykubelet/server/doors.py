@@ -6,8 +6,10 @@ node's side it comes as :class:`ApiError`.
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from pykubelet.api.auth import SubjectAccessReviewSpec, SubjectAccessReviewStatus, UserInfo
 from pykubelet.api.core import Pod
 
 
@@ -88,10 +90,13 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who asks: the name and groups that authentication found."""
+    """Who asks: the name and groups that authentication found, and what else it knows of the user."""
 
     name: str
     groups: tuple[str, ...] = ()
+    uid: str = ""
+    #: Further facts by key, each with its values.
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,38 @@ class Authorizer(Protocol):
 
     async def allows(self, attributes: Attributes) -> bool:
         """Whether that is allowed; an exception becomes an answer with status 500."""
+        ...
+
+
+class TokenAuthenticator(Protocol):
+    """Finds out who bearer tokens belong to."""
+
+    async def authenticate(self, token: str) -> User | None:
+        """The token's user, None for a token of nobody; an exception becomes an answer with status 401."""
+        ...
+
+
+class TokenReviewer(Protocol):
+    """Asks the cluster about tokens."""
+
+    async def review(self, token: str) -> UserInfo | None:
+        """The token's user, None for a token of nobody; raises what it likes when there is no answer."""
+        ...
+
+
+class AccessReviewer(Protocol):
+    """Asks the cluster what users may do."""
+
+    async def review(self, spec: SubjectAccessReviewSpec) -> SubjectAccessReviewStatus:
+        """The cluster's answer; raises what it likes when there is none."""
+        ...
+
+
+class ServingCertificate(Protocol):
+    """The certificate to serve with, where it comes from the cluster and not from two given files."""
+
+    def files(self) -> tuple[Path, Path] | None:
+        """Files of certificate chain and key, None while there are none to serve with."""
         ...
 
 
@@ -209,4 +246,67 @@ class NodeApi(Protocol):
 
     def metrics(self) -> bytes:
         """The node's own metrics in Prometheus' text format."""
+        ...
+
+
+class LogFile(Protocol):
+    """An open file or directory of the node's own logs."""
+
+    @property
+    def size(self) -> int:
+        """Bytes it had when it was opened."""
+        ...
+
+    @property
+    def modified(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """A directory's entries in order, those that are directories with a ``/``; None for a file."""
+        ...
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """At most *size* bytes from *offset* on; empty at the end.
+
+        :raises OSError: it cannot be read.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give it back."""
+        ...
+
+
+class NodeLogs(Protocol):
+    """The node's own logs: files below one directory, and the system's journal."""
+
+    async def open(self, path: str) -> LogFile:
+        """What lies at the relative *path*; nothing outside the directory is ever opened.
+
+        :raises OSError: nothing is there, or nothing that may be read.
+        """
+        ...
+
+    async def has_unit(self, service: str) -> bool:
+        """Whether the journal knows the unit ``SERVICE.service``."""
+        ...
+
+    def journal(self, arguments: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        """What ``journalctl`` writes when called with *arguments*, in blocks; the caller closes it.
+
+        :raises OSError: there is no journal here; from the first step.
+        """
+        ...
+
+
+class Checkpoints(Protocol):
+    """Makes images of running containers."""
+
+    async def checkpoint(self, pod: Pod, container: str, timeout: int) -> str:
+        """The new archive's path; *timeout* is in seconds, 0 for the runtime's own.
+
+        :raises ApiError: the runtime refuses.
+        """
         ...

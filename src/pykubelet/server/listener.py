@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from .doors import ApiError
+from .early import stop_at_upgrades
 from .routes import Found, Routes
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class _Server(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """See :class:`web.Server`."""
         super().connection_made(handler, transport)
+        stop_at_upgrades(handler)
         if len(self.connections) > self._limit:
             log.warning("more than %d connections, a new one is refused", self._limit)
             transport.abort()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -13,19 +13,22 @@ from aiohttp import web
 from pykubelet.base.clock import Clock
 from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import TaskOwner
+from pykubelet.config.gates import FeatureGates
 from pykubelet.config.types import KubeletConfiguration
 
-from . import tables
+from . import tables, zpages
 from .access import Authenticator
 from .attributes import attributes, forbidden
 from .certificates import ensure_self_signed
 from .container_logs import ContainerLogs
-from .doors import Authorizer, NodeApi
+from .doors import Authorizer, Checkpoints, NodeApi, NodeLogs, ServingCertificate, TokenAuthenticator
 from .listener import Listener, ListenError, text
-from .routes import Routes
+from .routes import Route, Routes
 from .streaming import Streaming
-from .tls import ReloadingTls, TlsSettings
+from .system_logs import SystemLogs
+from .tls import GivenFiles, ReloadingTls, TlsSettings, shortcomings
 from .upgrade import Upgrades
+from .websocket import WebSockets
 
 log = logging.getLogger(__name__)
 
@@ -49,23 +52,47 @@ class KubeletServer:
         hostname: str,
         addresses: Sequence[str] = (),
         metrics: Metrics | None = None,
+        tokens: TokenAuthenticator | None = None,
+        serving: ServingCertificate | None = None,
+        node_logs: NodeLogs | None = None,
+        checkpoints: Checkpoints | None = None,
+        flags: Mapping[str, str] | None = None,
     ) -> None:
-        """*hostname* and IP *addresses* go into a self-signed certificate in *cert_dir*."""
+        """*hostname* and IP *addresses* go into a self-signed certificate in *cert_dir*.
+
+        *tokens* looks at bearer tokens; without it they are ignored. *serving* is the certificate that
+        the cluster signs; without it the configuration's files or the self-signed one are served with.
+        Without *node_logs*, *checkpoints* and *flags* (the command line's, by name) their routes are missing.
+        """
         self._config = config
         self._cert_dir = cert_dir
         self._node = node
         self._authorizer = authorizer
         self._hostname = hostname
         self._addresses = tuple(addresses)
+        self._tokens = tokens
+        self._serving = serving
+        self._node_logs = node_logs
+        self._checkpoints = checkpoints
+        self._flags = flags
+        self._clock = clock
         idle = config.streamingConnectionIdleTimeout.seconds
         self._upgrades = Upgrades(idle=idle)
         self._logs = ContainerLogs(node, clock)
-        self._streaming = Streaming(node, self._upgrades)
+        metrics = metrics or Metrics()
+        self._gates = FeatureGates(config.featureGates)
+        translated = self._gates.enabled("ExtendWebSocketsToKubelet")
+        self._streaming = Streaming(
+            node,
+            self._upgrades,
+            WebSockets(self._upgrades, idle=idle) if translated else None,
+            count=_websocket_counter(metrics),
+        )
         self._tasks = TaskOwner("server")
         self._tls: ReloadingTls | None = None
         self._authenticator: Authenticator | None = None
         self._listeners: dict[str, Listener] = {}
-        counter = (metrics or Metrics()).counter(
+        counter = metrics.counter(
             "kubelet_http_requests_total",
             "Number of the http requests received since the server started",
             ["method", "path", "server_type", "long_running"],
@@ -80,6 +107,11 @@ class KubeletServer:
     def listener(self, name: str) -> Listener | None:
         """The running listener ``kubelet``, ``readonly`` or ``healthz``."""
         return self._listeners.get(name)
+
+    def certificate_changed(self) -> None:
+        """There is another certificate to serve with: take it from the next connection on."""
+        if self._tls is not None:
+            self._tls.look_again()
 
     async def start(self) -> None:
         """Listen where the configuration says.
@@ -107,11 +139,11 @@ class KubeletServer:
     async def _start_main(self) -> None:
         config = self._config
         ca_file = config.authentication.x509.clientCAFile
-        certificate, key = await self._certificate()
+        for shortcoming in shortcomings(config.tlsCipherSuites, config.tlsCurvePreferences or ()):
+            log.warning("%s", shortcoming)
         self._tls = ReloadingTls(
             TlsSettings(
-                certificate,
-                key,
+                self._serving or await self._given_certificate(),
                 Path(ca_file) if ca_file else None,
                 config.tlsMinVersion,
                 tuple(config.tlsCipherSuites),
@@ -119,23 +151,44 @@ class KubeletServer:
         )
         context = await self._tls.start()
         self._authenticator = Authenticator(
-            anonymous=config.authentication.anonymous.enabled, still_trusted=self._tls.still_trusted
+            anonymous=config.authentication.anonymous.enabled,
+            still_trusted=self._tls.still_trusted,
+            tokens=self._tokens,
         )
         routes = tables.main_routes(
             self._node,
             self._streaming,
             self._logs,
-            debugging=config.enableDebuggingHandlers,
-            system_logs=config.enableSystemLogHandler,
+            enabled=config.enableDebuggingHandlers,
+            more=self._more_routes(),
         )
         listener = self._new("kubelet", routes, guarded=True)
         await listener.start_tcp(config.address, config.port, context)
 
-    async def _certificate(self) -> tuple[Path, Path]:
+    def _more_routes(self) -> list[Route]:
+        """What is served with ``enableDebuggingHandlers`` and depends on switches of its own."""
+        config = self._config
+        queries = config.enableSystemLogQuery and self._gates.enabled("NodeLogQuery")
+        logs = None if self._node_logs is None else SystemLogs(self._node_logs, queries=queries)
+        routes = tables.system_log_routes(logs, enabled=config.enableSystemLogHandler)
+        routes += tables.debug_routes(
+            profiling=config.enableProfilingHandler, flags=config.enableDebugFlagsHandler
+        )
+        if self._checkpoints is not None and self._gates.enabled("ContainerCheckpoint"):
+            routes += tables.checkpoint_routes(self._node, self._checkpoints)
+        if self._flags is not None and self._gates.enabled("ComponentFlagz"):
+            routes.append(Route(("GET",), "/flagz", zpages.flagz(self._flags), "flagz"))
+        if self._gates.enabled("ComponentStatusz"):
+            paths = [*tables.ALWAYS_SERVED, *(route.pattern for route in routes)]
+            routes.append(Route(("GET",), "/statusz", zpages.statusz(self._clock, paths), "statusz"))
+        return routes
+
+    async def _given_certificate(self) -> GivenFiles:
         config = self._config
         if config.tlsCertFile and config.tlsPrivateKeyFile:
-            return Path(config.tlsCertFile), Path(config.tlsPrivateKeyFile)
-        return await asyncio.to_thread(ensure_self_signed, self._cert_dir, self._hostname, self._addresses)
+            return GivenFiles(Path(config.tlsCertFile), Path(config.tlsPrivateKeyFile))
+        made = await asyncio.to_thread(ensure_self_signed, self._cert_dir, self._hostname, self._addresses)
+        return GivenFiles(*made)
 
     def _new(self, name: str, routes: Routes, *, guarded: bool = False) -> Listener:
         kind = "readonly" if name == "readonly" else "readwrite"
@@ -165,7 +218,9 @@ class KubeletServer:
         assert self._authenticator is not None
         transport = request.transport
         tls = transport.get_extra_info("ssl_object") if transport is not None else None
-        user = self._authenticator.user(cast("ssl.SSLObject | None", tls))
+        user = await self._authenticator.user(
+            cast("ssl.SSLObject | None", tls), request.headers.get("Authorization", "")
+        )
         if user is None:
             return text(401, "Unauthorized")
         asked = attributes(user, request.method, request.path, self._node.node_name)
@@ -194,3 +249,12 @@ class KubeletServer:
         if self._tls is not None:
             await self._tls.stop()
             self._tls = None
+
+
+def _websocket_counter(metrics: Metrics) -> Callable[[str], None]:
+    counter = metrics.counter(
+        "kubelet_websocket_streaming_requests_total",
+        "Total number of WebSocket streaming requests (exec/attach/portforward) received by the kubelet",
+        ["subresource"],
+    )
+    return lambda subresource: counter.labels(subresource).inc()

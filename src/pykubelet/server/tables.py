@@ -10,16 +10,23 @@ from pykubelet.api.codec import encode
 from pykubelet.api.core import Pod, PodList
 from pykubelet.base.metrics import CONTENT_TYPE
 
-from . import health
+from . import debugging, health
+from .checkpoint import checkpoint
 from .container_logs import ContainerLogs
-from .doors import NodeApi
+from .doors import Checkpoints, NodeApi
 from .listener import json_bytes, plain_error
 from .routes import ANY, Handler, Route, Routes
 from .streaming import Streaming
+from .system_logs import SystemLogs
 
 _GET, _POST, _BOTH = ("GET",), ("POST",), ("GET", "POST")
 _CONTAINER = "/{namespace}/{pod}/{container}"
 _CONTAINER_UID = "/{namespace}/{pod}/{uid}/{container}"
+#: The paths of 10250 that no switch but ``enableDebuggingHandlers`` takes away.
+ALWAYS_SERVED = (
+    "/attach", "/configz", "/containerLogs", "/exec", "/healthz", "/metrics", "/pods", "/portForward",
+    "/run", "/runningpods",
+)  # fmt: skip
 #: What answers 405 where it is not served, so that people learn why.
 _DEBUG = ("/run/", "/exec/", "/attach/", "/portForward/", "/containerLogs/", "/runningpods/", "/logs/")
 
@@ -50,14 +57,12 @@ def streaming_routes(streaming: Streaming, logs: ContainerLogs) -> list[Route]:
 
 
 def main_routes(
-    node: NodeApi, streaming: Streaming, logs: ContainerLogs, *, debugging: bool, system_logs: bool
+    node: NodeApi, streaming: Streaming, logs: ContainerLogs, *, enabled: bool, more: Sequence[Route] = ()
 ) -> Routes:
-    """Port 10250. *debugging* is ``enableDebuggingHandlers``, *system_logs* ``enableSystemLogHandler``."""
+    """Port 10250. *enabled* is ``enableDebuggingHandlers``; *more* is served only with it."""
     routes = open_routes(node)
-    if not debugging:
+    if not enabled:
         return Routes([*routes, *_disabled()])
-    if not system_logs:
-        routes.append(Route(ANY, "/logs/", _refuse("logs endpoint is disabled."), "logs"))
     return Routes(
         [
             *routes,
@@ -66,8 +71,37 @@ def main_routes(
             Route(_POST, f"/run{_CONTAINER}", streaming.run, "run"),
             Route(_POST, f"/run{_CONTAINER_UID}", streaming.run, "run"),
             *streaming_routes(streaming, logs),
+            *more,
         ]
     )
+
+
+def system_log_routes(system_logs: SystemLogs | None, *, enabled: bool) -> list[Route]:
+    """The node's own logs; *enabled* is ``enableSystemLogHandler``."""
+    if not enabled:
+        return [Route(ANY, "/logs/", _refuse("logs endpoint is disabled."), "logs")]
+    return [] if system_logs is None else [Route(_GET, "/logs/", system_logs.handle, "logs")]
+
+
+def debug_routes(*, profiling: bool, flags: bool) -> list[Route]:
+    """``/debug/``: *profiling* is ``enableProfilingHandler``, *flags* ``enableDebugFlagsHandler``."""
+    refused = _refuse("profiling endpoint is disabled.")
+    return [
+        Route(_GET, "/debug/pprof/", debugging.profile, "pprof")
+        if profiling
+        else Route(ANY, "/debug/pprof/", refused, "pprof"),
+        Route(
+            ANY,
+            "/debug/flags/v",
+            debugging.verbosity() if flags else _refuse("flags endpoint is disabled."),
+            "debug",
+        ),
+    ]
+
+
+def checkpoint_routes(node: NodeApi, checkpoints: Checkpoints) -> list[Route]:
+    """Images of containers."""
+    return [Route(_POST, f"/checkpoint{_CONTAINER}", checkpoint(node, checkpoints), "checkpoint")]
 
 
 def read_only_routes(node: NodeApi) -> Routes:

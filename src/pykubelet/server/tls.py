@@ -2,10 +2,15 @@
 
 A listener has one context for its whole life. Each handshake is moved to the newest context
 built from the files, so that a new certificate and, unlike with changing a context in place,
-a client CA that was taken away count from the next connection on.
+a client CA that was taken away count from the next connection on. While there is no certificate, because
+the cluster has not signed one yet, handshakes fail.
+
+What Python cannot do: see :func:`shortcomings`. A client certificate of an unknown authority ends the
+handshake, where upstream answers 401; and asyncio closes a failed handshake without sending the alert.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import ssl
@@ -17,6 +22,8 @@ from typing import Any, Final
 from pykubelet.base.files import read_limited
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.config import tlsnames
+
+from .doors import ServingCertificate
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +46,22 @@ class TlsError(Exception):
 class TlsSettings:
     """What the port's TLS is made of; versions and suites by Go's names."""
 
-    certificate: Path
-    key: Path
+    certificate: ServingCertificate
     client_ca: Path | None = None
     min_version: str = ""
     cipher_suites: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GivenFiles:
+    """Implements ``ServingCertificate`` by two files that are there."""
+
+    certificate: Path
+    key: Path
+
+    def files(self) -> tuple[Path, Path]:
+        """See ``ServingCertificate``."""
+        return self.certificate, self.key
 
 
 class _Context(ssl.SSLContext):
@@ -60,8 +78,22 @@ def openssl_suites(suites: Sequence[str]) -> tuple[list[str], bool]:
     return list(dict.fromkeys(older)), bool(suites) and not older
 
 
-def build_context(settings: TlsSettings) -> ssl.SSLContext:
-    """A context from the files; blocking.
+def shortcomings(cipher_suites: Sequence[str], curve_preferences: Sequence[object]) -> list[str]:
+    """What of the configuration cannot be had here, one line each naming the field."""
+    reasons = []
+    newest = {suite for suite, name in tlsnames.CIPHER_SUITES.items() if name and name.startswith("TLS_")}
+    named = newest & set(cipher_suites)
+    if named and named != newest:
+        reasons.append(
+            "tlsCipherSuites (--tls-cipher-suites): suites of TLS 1.3 cannot be chosen, all are on"
+        )
+    if curve_preferences:
+        reasons.append("tlsCurvePreferences: curves cannot be chosen, OpenSSL's own order counts")
+    return reasons
+
+
+def build_context(settings: TlsSettings, files: tuple[Path, Path] | None) -> ssl.SSLContext:
+    """A context from the files, of which those of certificate and key may be missing; blocking.
 
     :raises TlsError: a file is missing or no good.
     """
@@ -75,12 +107,13 @@ def build_context(settings: TlsSettings) -> ssl.SSLContext:
     # A resumed session would bring back what an older context had verified.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
-    try:
-        context.load_cert_chain(settings.certificate, settings.key)
-    except (OSError, ssl.SSLError) as error:
-        raise TlsError(
-            f"unable to load the serving certificate {settings.certificate} and key {settings.key}: {error}"
-        ) from error
+    if files is not None:
+        try:
+            context.load_cert_chain(*files)
+        except (OSError, ssl.SSLError) as error:
+            raise TlsError(
+                f"unable to load the serving certificate {files[0]} and key {files[1]}: {error}"
+            ) from error
     context.client_ca_digest = ""
     if settings.client_ca is not None:
         try:
@@ -100,7 +133,9 @@ class ReloadingTls:
         self._settings = settings
         self._period = period
         self._current: ssl.SSLContext | None = None
+        self._can_serve = False
         self._seen: tuple[object, ...] = ()
+        self._hint = asyncio.Event()
         self._tasks = TaskOwner("tls")
 
     async def start(self) -> ssl.SSLContext:
@@ -108,20 +143,33 @@ class ReloadingTls:
 
         :raises TlsError: a file is missing or no good.
         """
-        self._seen = await asyncio.to_thread(_stamps, self._settings)
-        self._current = await asyncio.to_thread(build_context, self._settings)
-        listening = await asyncio.to_thread(build_context, self._settings)
+        files = self._settings.certificate.files()
+        self._seen = await asyncio.to_thread(_stamps, files, self._settings.client_ca)
+        await self._build(files)
+        listening = await asyncio.to_thread(build_context, self._settings, files)
         listening.sni_callback = self._switch
         self._tasks.forever("reload", self._watch)
         return listening
+
+    async def _build(self, files: tuple[Path, Path] | None) -> None:
+        # Without a certificate it still tells which client CAs count.
+        self._current = await asyncio.to_thread(build_context, self._settings, files)
+        self._can_serve = files is not None
+
+    def look_again(self) -> None:
+        """The files may have changed: look now and not only after the period."""
+        self._hint.set()
 
     async def stop(self) -> None:
         """Look no more."""
         await self._tasks.close()
 
-    def _switch(self, connection: Any, _name: str | None, _context: ssl.SSLContext) -> None:
-        if self._current is not None:
-            connection.context = self._current
+    def _switch(self, connection: Any, _name: str | None, _context: ssl.SSLContext) -> int | None:
+        if not self._can_serve:
+            log.info("TLS handshake error: no serving certificate available for the kubelet")
+            return ssl.AlertDescription.ALERT_DESCRIPTION_INTERNAL_ERROR
+        connection.context = self._current
+        return None
 
     def still_trusted(self, context: ssl.SSLContext) -> bool:
         """Whether a connection made with *context* was verified by the client CAs that count now."""
@@ -130,28 +178,33 @@ class ReloadingTls:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(self._period)
-            stamps = await asyncio.to_thread(_stamps, self._settings)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._period):
+                    await self._hint.wait()
+            self._hint.clear()
+            files = self._settings.certificate.files()
+            stamps = await asyncio.to_thread(_stamps, files, self._settings.client_ca)
             if stamps == self._seen:
                 continue
             self._seen = stamps
             try:
-                self._current = await asyncio.to_thread(build_context, self._settings)
+                await self._build(files)
             except TlsError as error:
                 log.warning("changed TLS files are not taken: %s", error)
             else:
                 log.info("TLS files were read anew")
 
 
-def _stamps(settings: TlsSettings) -> tuple[object, ...]:
+def _stamps(files: tuple[Path, Path] | None, client_ca: Path | None) -> tuple[object, ...]:
     """What tells two states of the files apart."""
     found: list[object] = []
-    for path in (settings.certificate, settings.key, settings.client_ca):
+    for path in (*(files or (None, None)), client_ca):
         if path is None:
+            found.append(None)
             continue
         try:
             status = path.stat()
-            found.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+            found.append((path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
         except OSError as error:
-            found.append(error.errno)
+            found.append((path, error.errno))
     return tuple(found)

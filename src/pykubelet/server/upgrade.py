@@ -7,13 +7,14 @@ end. A contract test holds this.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, cast
 
 from aiohttp import web
 
-from .backend import HEAD_TIMEOUT, connect, parse_url, request_head
+from .backend import parse_url, request_head, upgrade
 from .doors import ApiError
 from .listener import text
 
@@ -182,20 +183,20 @@ class Upgrades:
         self._idle = idle
         self._limit = limit
         self._gauge = gauge or (lambda number: None)
-        self._relays: set[_Relay] = set()
+        self._aborts: set[Callable[[], None]] = set()
         self._opening = 0
 
     @property
     def open(self) -> int:
         """How many connections are tied now."""
-        return len(self._relays)
+        return len(self._aborts)
 
     def reserve(self) -> None:
         """Refuse early, before the runtime is asked for anything.
 
         :raises ApiError: 429, there are too many.
         """
-        if len(self._relays) + self._opening >= self._limit:
+        if self.open + self._opening >= self._limit:
             raise ApiError(429, "too many streams", retry_after=60)
 
     async def serve(self, request: web.BaseRequest, url: str) -> web.StreamResponse:
@@ -205,30 +206,35 @@ class Upgrades:
         """
         if not wants_upgrade(request):
             return text(500, "Upgrade request required\n", headers={"X-Content-Type-Options": "nosniff"})
-        self.reserve()
         target = parse_url(url)
+        with self.opening():
+            opening = await upgrade(request_head(request.method, target, request.headers), target)
+        assert opening.transport is not None
+        return await self._tie(request, opening.transport, opening.taken(), over=opening.over)
+
+    @contextlib.contextmanager
+    def opening(self) -> Iterator[None]:
+        """Count a stream that is about to be opened.
+
+        :raises ApiError: 429, there are too many.
+        """
+        self.reserve()
         self._opening += 1
         try:
-            opening = await connect(target)
-            server = opening.transport
-            assert server is not None
-            try:
-                server.write(request_head(request.method, target, request.headers))
-                async with asyncio.timeout(HEAD_TIMEOUT):
-                    opened = await opening.head()
-                if opened.status != 101:
-                    refusal = _refusal(opened.status, await opening.body(opened))
-                    server.abort()
-                    return refusal
-            except TimeoutError as error:
-                server.abort()
-                raise ApiError(500, "the runtime's streaming server did not answer in time") from error
-            except BaseException:
-                server.abort()
-                raise
+            yield
         finally:
             self._opening -= 1
-        return await self._tie(request, server, opening.taken(), over=opening.over)
+
+    @contextlib.contextmanager
+    def opened(self, abort: Callable[[], None]) -> Iterator[None]:
+        """Count an open stream; *abort* ends it at once and may be called after its end."""
+        self._aborts.add(abort)
+        self._gauge(self.open)
+        try:
+            yield
+        finally:
+            self._aborts.discard(abort)
+            self._gauge(self.open)
 
     async def _tie(
         self, request: web.BaseRequest, server: asyncio.Transport, first: bytes, *, over: bool
@@ -255,25 +261,15 @@ class Upgrades:
             end.resume_reading()
         if over:
             relay.server.eof_received()
-        self._relays.add(relay)
-        self._gauge(len(self._relays))
-        try:
-            await relay.done.wait()
-        finally:
-            relay.abort()
-            self._relays.discard(relay)
-            self._gauge(len(self._relays))
-            protocol.connection_lost(None)
+        with self.opened(relay.abort):
+            try:
+                await relay.done.wait()
+            finally:
+                relay.abort()
+                protocol.connection_lost(None)
         return _Gone()
 
     def close(self) -> None:
         """End all of them."""
-        for relay in list(self._relays):
-            relay.abort()
-
-
-def _refusal(status: int, body: bytes) -> web.Response:
-    """The streaming server's refusal; never one that sends the caller elsewhere."""
-    if not 400 <= status < 600:
-        return text(500, f"the runtime's streaming server answered with status {status}\n")
-    return text(status, body.decode(errors="replace"))
+        for abort in list(self._aborts):
+            abort()

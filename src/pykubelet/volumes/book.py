@@ -4,13 +4,17 @@ Only the manager writes to it, on the event loop; it does no I/O.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from types import MappingProxyType
 
 from pykubelet.api.core import Pod
 from pykubelet.api.mounted import MountedVolume
+from pykubelet.api.volumes import Volume
 
+from . import payload
 from .desired import PodVolumesWanted, volumes_of
-from .reconcile import Order, Setback, Situation, Target, set_back, uid_of
+from .reconcile import Order, Renewal, Setback, Situation, Target, set_back, uid_of
 from .state import Condition, VolumeKey, Wanted
 from .story import StoryState, VolumeStory
 
@@ -24,9 +28,14 @@ class Book:
         desired_pods: Callable[[], Sequence[Pod]],
         may_remove: Callable[[str], bool],
         ending: Callable[[str], bool],
+        renewed: AbstractSet[str] = frozenset(),
     ) -> None:
-        """*plugins* tells the plug-in's name for each kind of volume that can be had."""
+        """*plugins* tells the plug-in's name for each kind of volume that can be had.
+
+        *renewed* are names of plug-ins whose volumes' contents may change while pods use them.
+        """
         self._plugins = plugins
+        self._renewed = renewed
         self._desired_pods = desired_pods
         self._may_remove = may_remove
         self._ending = ending
@@ -38,6 +47,7 @@ class Book:
         self._ready: dict[str, dict[str, MountedVolume]] = {}
         self._running: dict[Target, Order] = {}
         self._setbacks: dict[Target, Setback] = {}
+        self._renewals: dict[VolumeKey, Renewal] = {}
         self._since: dict[VolumeKey, float] = {}
 
     # --- desired --------------------------------------------------------------
@@ -68,11 +78,14 @@ class Book:
         """All that the core decides from."""
         pods = {pod.metadata.uid: pod for pod in self._desired_pods()}
         kept = {uid for uid in {*pods, *self.directories, *self._uids()} if not self._may_remove(uid)}
-        self._wanted.clear()
+        before, self._wanted = self._wanted, {}
         for uid, pod in pods.items():
             asked = self.asked_by(pod)
             if uid in kept and not self._ending(uid):
                 self._wanted.update((wanted.key, wanted) for wanted in asked.volumes.values())
+        for key, wanted in self._wanted.items():
+            if key in before and _differs(before[key], wanted):
+                self._renew(key, "the pod changed", now)
         self._prune(set(pods))
         return Situation(
             wanted=self._wanted.keys(),
@@ -82,6 +95,7 @@ class Book:
             directories=self.directories,
             running=self._running.keys(),
             setbacks=self._setbacks,
+            renewals=self._renewals,
             sources_ready=sources_ready,
             now=now,
         )
@@ -100,6 +114,8 @@ class Book:
                 del self._setbacks[target]
         for key in self._since.keys() - self._actual.keys() - self._wanted.keys():
             del self._since[key]
+        for key in [key for key in self._renewals if not self._concerns(key)]:
+            del self._renewals[key]
 
     def _concerns(self, key: VolumeKey) -> bool:
         return key in self._wanted or key in self._actual or key in self._running
@@ -115,18 +131,44 @@ class Book:
         self._actual[key] = "uncertain"
         self._ready.get(key.uid, {}).pop(key.name, None)
 
-    def mounted(self, key: VolumeKey, volume: MountedVolume, now: float) -> None:
-        """It is there."""
+    def mounted(
+        self, key: VolumeKey, volume: MountedVolume, now: float, renewal: Renewal | None = None
+    ) -> None:
+        """It is there, with contents that are good until *renewal*."""
+        if self._actual.get(key) != "mounted":
+            self._since[key] = now
         self._actual[key] = "mounted"
-        self._since[key] = now
         self._setbacks.pop(key, None)
         self._ready.setdefault(key.uid, {})[key.name] = volume
+        if renewal is not None:
+            # What changed meanwhile is not in it yet.
+            self._renewals.setdefault(key, renewal)
+
+    def refresh(self, uid: str, cause: str, now: float, shows: Callable[[Volume], bool]) -> None:
+        """What the pod's volumes are made of changed: each that *shows* it is due at once."""
+        for key, wanted in self._wanted.items():
+            if key.uid == uid and shows(wanted.volume):
+                self._renew(key, cause, now)
+
+    def _renew(self, key: VolumeKey, cause: str, now: float) -> None:
+        if key.plugin not in self._renewed:
+            return
+        self._renewals[key] = Renewal(now, cause)
+        setback = self._setbacks.get(key)
+        if setback is not None and setback.kind != "unmount":
+            # What was missing may be there now.
+            self._setbacks[key] = replace(setback, not_before=now)
+
+    def is_mounted(self, key: VolumeKey) -> bool:
+        """Whether it is there."""
+        return self._actual.get(key) == "mounted"
 
     def gone(self, key: VolumeKey) -> None:
         """Nothing of it is left."""
         self._actual.pop(key, None)
         self._setbacks.pop(key, None)
         self._since.pop(key, None)
+        self._renewals.pop(key, None)
         ready = self._ready.get(key.uid, {})
         ready.pop(key.name, None)
         if not ready:
@@ -157,7 +199,9 @@ class Book:
         """The order runs."""
         self._running[order.target] = order
         if isinstance(order.target, VolumeKey):
-            self._since[order.target] = now
+            self._renewals.pop(order.target, None)
+            if order.kind != "refresh":
+                self._since[order.target] = now
 
     def end(self, target: Target) -> None:
         """Nothing runs for the target any more."""
@@ -170,8 +214,15 @@ class Book:
 
     def failed(self, order: Order, error: str, now: float) -> Setback:
         """The order failed; the wait that follows."""
-        setback = set_back(self._setbacks.get(order.target), order.kind, error, now)
-        self._setbacks[order.target] = setback
+        key = order.target
+        setback = set_back(self._setbacks.get(key), order.kind, error, now)
+        if isinstance(key, VolumeKey) and order.kind != "unmount":
+            if key in self._renewals:
+                # Something changed meanwhile: it may go well now.
+                setback = replace(setback, not_before=now)
+            elif order.kind == "refresh":
+                self._renewals[key] = Renewal(now, order.cause)
+        self._setbacks[key] = setback
         return setback
 
     # --- its story ------------------------------------------------------------
@@ -190,15 +241,26 @@ class Book:
         setback = self._setbacks.get(key)
         order = self._running.get(key)
         state: StoryState
-        if order is not None:
+        if self._actual.get(key) == "mounted" and (order is None or order.kind == "refresh"):
+            state = "mounted"
+        elif order is not None:
             state = "mounting" if order.kind == "mount" else "unmounting"
-        elif self._actual.get(key) == "mounted":
-            return VolumeStory(key.name, key.plugin, "mounted", since)
         else:
             state = "waiting" if key in self._wanted else "left over"
         if setback is None:
             return VolumeStory(key.name, key.plugin, state, since)
         next_try = max(0.0, setback.not_before - now) if order is None else None
-        return VolumeStory(
-            key.name, key.plugin, state, now - setback.first, setback.failures, setback.error, next_try
-        )
+        if state != "mounted":
+            since = now - setback.first
+        return VolumeStory(key.name, key.plugin, state, since, setback.failures, setback.error, next_try)
+
+
+def _differs(before: Wanted, wanted: Wanted) -> bool:
+    """Whether something changed of the pod that its volume may show."""
+    if before.pod is wanted.pod:
+        return False
+    if before.pod.spec != wanted.pod.spec:
+        return True
+    old, new = before.pod.metadata, wanted.pod.metadata
+    changed = old.labels != new.labels or old.annotations != new.annotations
+    return changed and payload.tells_of_pod(wanted.volume)

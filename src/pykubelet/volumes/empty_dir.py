@@ -1,8 +1,5 @@
 """emptyDir: a directory that lives as long as its pod, on disk or in memory."""
 
-import errno
-import logging
-import os
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -11,14 +8,11 @@ from pykubelet.api.mounted import MountedVolume
 from pykubelet.api.volumes import Volume
 from pykubelet.base.errors import VolumeError
 from pykubelet.base.layout import Layout
-from pykubelet.linux import mountinfo, mounts
 
-from . import kinds, local_tree, ownership
+from . import kinds, local_tree
+from .identity import group_of
 
-log = logging.getLogger(__name__)
-
-_MODE: Final = 0o777
-_MEMORY: Final = "Memory"
+MEMORY: Final = "Memory"
 _HUGE_PAGES: Final = "HugePages"
 
 
@@ -48,23 +42,13 @@ class EmptyDir:
                 f'volume "{volume.name}" of type emptyDir with medium {medium} '
                 "is not supported yet by this kubelet"
             )
-        if medium not in ("", _MEMORY):
+        if medium not in ("", MEMORY):
             raise VolumeError(f'unknown storage medium "{medium}"')
-        uid = pod.metadata.uid
-        path = self._layout.pod_volume(uid, self.name, volume.name)
-        mounted = MountedVolume(volume.name, os.fspath(path), selinux_relabel=True)
-        in_memory = medium == _MEMORY and _has_tmpfs(os.fspath(path))
-        if local_tree.is_marked_ready(self._layout, uid, volume.name) and (
-            in_memory if medium == _MEMORY else path.is_dir()
-        ):
-            return mounted
-        local_tree.make_directories(os.fspath(path.parent))
-        _make_directory(os.fspath(path))
-        if medium == _MEMORY and not in_memory:
-            mounts.mount_tmpfs(os.fspath(path), size=memory_size(pod, volume, self._node_memory()))
-        self._give_to_group(pod, os.fspath(path))
-        local_tree.mark_ready(self._layout, uid, volume.name)
-        return mounted
+        memory = memory_size(pod, volume, self._node_memory()) if medium == MEMORY else None
+        path = local_tree.set_up(
+            self._layout, pod.metadata.uid, self.name, volume.name, memory=memory, group=group_of(pod)
+        )
+        return MountedVolume(volume.name, path, selinux_relabel=True)
 
     def tear_down(self, uid: str, volume: str) -> None:
         """Unmount and remove it with all that the pod left there.
@@ -72,34 +56,6 @@ class EmptyDir:
         :raises OSError: something is in use.
         """
         local_tree.tear_down(self._layout, uid, self.name, volume)
-
-    @staticmethod
-    def _give_to_group(pod: Pod, path: str) -> None:
-        context = pod.spec.securityContext
-        if context is None or context.fsGroup is None:
-            return
-        try:
-            # The pod's change policy has no word in ephemeral volumes.
-            ownership.give_to_group(path, context.fsGroup)
-        except OSError as error:
-            log.warning("%s could not be given to group %d: %s", path, context.fsGroup, error)
-
-
-def _make_directory(path: str) -> None:
-    try:
-        os.mkdir(path, _MODE)
-    except FileExistsError:
-        if os.path.islink(path) or not os.path.isdir(path):  # noqa: PTH112, PTH114
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
-    os.chmod(path, _MODE)
-
-
-def _has_tmpfs(path: str) -> bool:
-    real = os.path.realpath(path)
-    try:
-        return mountinfo.is_mount_point(mountinfo.read(), real) and mounts.is_memory(real)
-    except FileNotFoundError:
-        return False
 
 
 def memory_size(pod: Pod, volume: Volume, node_memory: int) -> int:

@@ -7,6 +7,10 @@ from pykubelet.api.volumes import Volume
 
 EMPTY_DIR: Final = "emptyDir"
 HOST_PATH: Final = "hostPath"
+CONFIG_MAP: Final = "configMap"
+SECRET: Final = "secret"  # noqa: S105 - a kind of volume
+DOWNWARD_API: Final = "downwardAPI"
+PROJECTED: Final = "projected"
 
 #: Every source that a volume can name, in the API's words.
 SOURCES: Final = tuple(field for field in Volume.__struct_fields__ if field != "name")

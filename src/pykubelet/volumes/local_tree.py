@@ -1,28 +1,73 @@
-"""Volumes that are a directory of the pod, perhaps with a tmpfs on it: their marker and their end.
+"""Volumes that are a directory of the pod, perhaps with a tmpfs on it: their making and their end.
 
-So are emptyDir and, as the Go kubelet makes them, configMap, secret, downwardAPI and
-projected volumes: what it left on a node that changed hands is taken away here. Blocking.
+So are emptyDir and what wraps one: configMap, secret, downwardAPI and projected volumes. Paths
+and markers are the Go kubelet's, so that each finds and ends what the other made. Blocking.
 """
 
 import contextlib
+import errno
+import logging
 import os
 from pathlib import Path
 from typing import Final
 
 from pykubelet.base.layout import Layout
-from pykubelet.linux import mounts, removetree
+from pykubelet.linux import mountinfo, mounts, removetree
+
+from . import ownership
+
+log = logging.getLogger(__name__)
 
 EMPTY_DIR: Final = "kubernetes.io/empty-dir"
-#: Plug-ins of the Go kubelet whose volumes have this form.
-INHERITED: Final = (
-    "kubernetes.io/configmap",
-    "kubernetes.io/downward-api",
-    "kubernetes.io/projected",
-    "kubernetes.io/secret",
-)
-#: Directory and file names that the Go kubelet leaves beside such a volume's own emptyDir.
+#: What the emptyDir that another plug-in wraps is called, before that volume's name.
 _WRAPPED: Final = "wrapped_"
 _READY: Final = "ready"
+_MODE: Final = 0o777
+
+
+def set_up(
+    layout: Layout, uid: str, plugin: str, volume: str, *, memory: int | None, group: int | None
+) -> str:
+    """Make the volume's directory, and the tmpfs on it; what was fully made before stays. Its path.
+
+    *memory* is None for a directory on disk, else the most bytes of a tmpfs (0: the kernel's
+    default). *group* is given the directory, whatever the pod's change policy says.
+
+    :raises OSError: the kernel refused.
+    """
+    path = os.fspath(layout.pod_volume(uid, plugin, volume))
+    in_memory = memory is not None and _has_tmpfs(path)
+    there = in_memory if memory is not None else os.path.isdir(path)  # noqa: PTH112
+    if there and is_marked_ready(layout, uid, plugin, volume):
+        return path
+    make_directories(os.fspath(Path(path).parent))
+    _make_directory(path)
+    if memory is not None and not in_memory:
+        mounts.mount_tmpfs(path, size=memory)
+    if group is not None:
+        try:
+            ownership.give_to_group(path, group)
+        except OSError as error:
+            log.warning("%s could not be given to group %d: %s", path, group, error)
+    mark_ready(layout, uid, plugin, volume)
+    return path
+
+
+def _make_directory(path: str) -> None:
+    try:
+        os.mkdir(path, _MODE)
+    except FileExistsError:
+        if os.path.islink(path) or not os.path.isdir(path):  # noqa: PTH112, PTH114
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
+    os.chmod(path, _MODE)
+
+
+def _has_tmpfs(path: str) -> bool:
+    real = os.path.realpath(path)
+    try:
+        return mountinfo.is_mount_point(mountinfo.read(), real) and mounts.is_memory(real)
+    except FileNotFoundError:
+        return False
 
 
 def make_directories(path: str) -> None:
@@ -40,29 +85,33 @@ def make_directories(path: str) -> None:
             os.mkdir(path, 0o750)
 
 
-def is_marked_ready(layout: Layout, uid: str, volume: str) -> bool:
-    """Whether the emptyDir volume was fully set up once."""
-    return (layout.pod_plugin(uid, EMPTY_DIR, volume) / _READY).exists()
+def _notes(layout: Layout, uid: str, plugin: str, volume: str) -> Path:
+    """Directory of the notes on the emptyDir that the volume is, or wraps."""
+    return layout.pod_plugin(uid, EMPTY_DIR, volume if plugin == EMPTY_DIR else _WRAPPED + volume)
 
 
-def mark_ready(layout: Layout, uid: str, volume: str) -> None:
-    """Note that the emptyDir volume is fully set up.
+def is_marked_ready(layout: Layout, uid: str, plugin: str, volume: str) -> bool:
+    """Whether the volume's directory was fully set up once."""
+    return (_notes(layout, uid, plugin, volume) / _READY).exists()
+
+
+def mark_ready(layout: Layout, uid: str, plugin: str, volume: str) -> None:
+    """Note that the volume's directory is fully set up.
 
     :raises OSError: the note cannot be written.
     """
-    directory = layout.pod_plugin(uid, EMPTY_DIR, volume)
+    directory = _notes(layout, uid, plugin, volume)
     make_directories(os.fspath(directory))
     os.close(os.open(directory / _READY, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640))
 
 
 def unmark_ready(layout: Layout, uid: str, plugin: str, volume: str) -> None:
-    """Forget the note, and the one of an emptyDir wrapped by another plug-in.
+    """Forget the note, and what an older kubelet noted under the plug-in's own name.
 
     :raises OSError: it cannot be removed.
     """
+    removetree.remove_tree(os.fspath(_notes(layout, uid, plugin, volume)))
     removetree.remove_tree(os.fspath(layout.pod_plugin(uid, plugin, volume)))
-    if plugin != EMPTY_DIR:
-        removetree.remove_tree(os.fspath(layout.pod_plugin(uid, EMPTY_DIR, _WRAPPED + volume)))
 
 
 def tear_down(layout: Layout, uid: str, plugin: str, volume: str) -> None:
@@ -77,15 +126,3 @@ def tear_down(layout: Layout, uid: str, plugin: str, volume: str) -> None:
     directory = f"{os.path.realpath(path.parent)}/{path.name}"
     mounts.unmount_below(directory)
     removetree.remove_tree(directory)
-
-
-class Inherited:
-    """A plug-in of the Go kubelet, as far as taking its volumes away goes."""
-
-    def __init__(self, layout: Layout, name: str) -> None:
-        self.name = name
-        self._layout = layout
-
-    def tear_down(self, uid: str, volume: str) -> None:
-        """See :class:`~pykubelet.volumes.plugin.Plugin`."""
-        tear_down(self._layout, uid, self.name, volume)

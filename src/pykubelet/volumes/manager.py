@@ -1,11 +1,13 @@
 """The manager of all pods' volumes: carries out what the core decides, and lets pods wait for it.
 
-It works when it is told of a change, when a wait of the back-off is over, and in a slow
-safety pass. What is there is read from the disk at the start: nothing else is remembered.
+It works when it is told of a change, when a wait of the back-off is over or contents are to be
+renewed, and in a slow safety pass. What is there is read from the disk at the start: nothing
+else is remembered.
 """
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
@@ -14,6 +16,7 @@ from typing import Any, Final
 from pykubelet.api.core import Pod
 from pykubelet.api.mounted import MountedVolume
 from pykubelet.api.podinfo import pod_ref
+from pykubelet.api.volumes import Volume
 from pykubelet.base.clock import Clock
 from pykubelet.base.errors import VolumeError
 from pykubelet.base.gotext import go_list
@@ -21,14 +24,17 @@ from pykubelet.base.journal import Events, Journal, PodRef
 from pykubelet.base.layout import Layout
 from pykubelet.base.tasks import TaskOwner
 
-from . import disk, errors, local_tree, subpaths
+from . import disk, errors, payload, subpaths
 from .book import Book
+from .content_volume import content_volumes
+from .doors import Feeds
 from .empty_dir import EmptyDir
 from .host_path import HostPath
-from .plugin import Plugin
-from .reconcile import Kind, Order, Target, reconcile
+from .plugin import ContentPlugin, Plugin, Remover
+from .reconcile import Kind, Order, Target, next_look, reconcile
 from .state import VolumeKey, Wanted
 from .story import VolumeStory
+from .waiters import Waiters
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +46,19 @@ SAFETY_PERIOD: Final = 30.0
 _WORKERS: Final = 8
 #: Seconds for a look at the directory of pods.
 _LOOK_LIMIT: Final = 10.0
+#: Seconds in which all that a volume is made of must have been fetched.
+_GATHER_LIMIT: Final = 30.0
+#: Seconds between looks at contents of which no change is told, where changes are pushed.
+REFRESH_PERIOD: Final = 300.0
 
 #: How the journal calls each kind of order; its end adds ``Done`` or ``Failed``.
 _DECISIONS: Final[Mapping[Kind, str]] = MappingProxyType(
-    {"mount": "VolumeMount", "unmount": "VolumeUnmount", "clean": "PodDirectoryClean"}
+    {
+        "mount": "VolumeMount",
+        "refresh": "VolumeRefresh",
+        "unmount": "VolumeUnmount",
+        "clean": "PodDirectoryClean",
+    }
 )
 
 OffLoop = Callable[[Callable[[], Any]], Awaitable[Any]]
@@ -64,7 +79,11 @@ class VolumeManager:
         sources_ready: Callable[[], bool],
         node_allocatable_memory: Callable[[], int],
         ending: Callable[[str], bool] = lambda uid: False,
+        feeds: Feeds | None = None,
+        refresh_period: float = REFRESH_PERIOD,
+        rng: random.Random | None = None,
         plugins: Sequence[Plugin] | None = None,
+        contents: Sequence[ContentPlugin] | None = None,
         off_loop: OffLoop | None = None,
     ) -> None:
         """Join the manager to the others.
@@ -74,6 +93,9 @@ class VolumeManager:
         go (False too for a named pod that its worker has not been told of yet); *ending*
         whether the pod is being ended, so that nothing is mounted for it any more;
         *sources_ready* whether every source was seen; *node_allocatable_memory* is in bytes.
+        *feeds* is where contents come from (by default there is no cluster); *refresh_period* is
+        how many seconds pass before contents are looked at again when no change is told, spread
+        by *rng*.
         *off_loop* runs blocking work (by default on threads of the manager's own, so that a
         path that hangs does not hold up others' work).
         """
@@ -83,20 +105,22 @@ class VolumeManager:
         self._events = events
         self._may_remove = may_remove
         self._sources_ready = sources_ready
+        self._refresh_period = refresh_period
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         if plugins is None:
             plugins = (EmptyDir(layout, node_allocatable_memory), HostPath())
+        if contents is None:
+            contents = content_volumes(layout, clock, feeds or Feeds(), node_allocatable_memory)
         self._plugins = {plugin.name: plugin for plugin in plugins}
-        inherited = [local_tree.Inherited(layout, name) for name in local_tree.INHERITED]
-        self._removers: Mapping[str, Plugin | local_tree.Inherited] = {
-            **{plugin.name: plugin for plugin in inherited},
-            **self._plugins,
-        }
-        self._book = Book({plugin.kind: plugin.name for plugin in plugins}, desired_pods, may_remove, ending)
+        self._contents = {plugin.name: plugin for plugin in contents}
+        self._removers: Mapping[str, Remover] = {**self._plugins, **self._contents}
+        names = {plugin.kind: plugin.name for plugin in self._removers.values()}
+        self._book = Book(names, desired_pods, may_remove, ending, self._contents.keys())
         self._threads: ThreadPoolExecutor | None = None
         self._off_loop = off_loop if off_loop is not None else self._on_a_thread
         self._tasks = TaskOwner("volumes")
         self._wake = asyncio.Event()
-        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._waiters = Waiters()
 
     # --- its life -------------------------------------------------------------
 
@@ -125,6 +149,20 @@ class VolumeManager:
     def reconsider(self, uid: str) -> None:
         """Something about the pod changed: its spec, its phase, or that it is gone."""
         self._book.doubt(uid)
+        self._wake.set()
+
+    def refresh(self, uid: str, cause: str, *, config_map: str = "", secret: str = "") -> None:
+        """The config map or secret of that name changed (without names: anything may have).
+
+        The pod's volumes that show it are gathered anew at once; one that could not be had is
+        tried again. *cause* tells what changed, never its value.
+        """
+
+        def shows(volume: Volume) -> bool:
+            needs = payload.needed(volume)
+            return not (config_map or secret) or config_map in needs.config_maps or secret in needs.secrets
+
+        self._book.refresh(uid, cause, self._clock.monotonic(), shows)
         self._wake.set()
 
     async def _on_a_thread(self, work: Callable[[], Any]) -> Any:
@@ -172,36 +210,60 @@ class VolumeManager:
     # --- orders ---------------------------------------------------------------
 
     async def _carry_out(self, order: Order, wanted: Wanted | None) -> None:
-        decision = _DECISIONS[order.kind]
-        self._record(
-            decision,
-            f"{order.kind} {_called(order.target)}",
-            order.target,
-            cause=order.cause,
-            attempt=self._book.attempt(order),
-        )
+        decision, called = _DECISIONS[order.kind], _called(order.target)
+        if not order.routine:
+            attempt = self._book.attempt(order)
+            text = f"{order.kind} {called}"
+            self._record(decision, text, order.target, cause=order.cause, attempt=attempt)
         try:
-            if isinstance(order.target, str):
-                await self._clean(order.target)
-            elif order.kind == "unmount":
-                await self._unmount(order.target)
-            elif wanted is not None:
-                await self._mount(wanted)
+            changed = await self._do(order, wanted)
         except Exception as error:  # noqa: BLE001 - whatever a plug-in meets, it is told and tried again
             self._failed(order, wanted, error)
         else:
-            self._record(f"{decision}Done", f"{order.kind} of {_called(order.target)} is done", order.target)
+            if changed or not order.routine:
+                text = f"{order.kind} of {called} is done"
+                cause = order.cause if order.routine else ""
+                text = text if changed else f"{text}, nothing had to be written"
+                self._record(f"{decision}Done", text, order.target, cause=cause)
         finally:
             self._book.end(order.target)
             self._tell(order.uid)
 
-    async def _mount(self, wanted: Wanted) -> None:
-        key = wanted.key
-        plugin = self._plugins[key.plugin]
+    async def _do(self, order: Order, wanted: Wanted | None) -> bool:
+        """Carry the order out; whether anything is different now."""
+        if isinstance(order.target, str):
+            await self._clean(order.target)
+        elif order.kind == "unmount":
+            await self._unmount(order.target)
+        elif wanted is not None:
+            content = self._contents.get(order.target.plugin)
+            if content is not None:
+                return await self._fill(wanted, content)
+            await self._mount(wanted, self._plugins[order.target.plugin])
+        return True
+
+    async def _mount(self, wanted: Wanted, plugin: Plugin) -> None:
         # From here on something may be there, whatever comes out.
-        self._book.uncertain(key)
+        self._book.uncertain(wanted.key)
         mounted = await self._off_loop(lambda: plugin.set_up(wanted.pod, wanted.volume))
-        self._book.mounted(key, mounted, self._clock.monotonic())
+        self._book.mounted(wanted.key, mounted, self._clock.monotonic())
+
+    async def _fill(self, wanted: Wanted, plugin: ContentPlugin) -> bool:
+        """Set up a volume with contents, or renew them: it stays mounted meanwhile, and if that fails."""
+        key = wanted.key
+        try:
+            async with asyncio.timeout(_GATHER_LIMIT):
+                content = await plugin.gather(wanted.pod, wanted.volume)
+        except TimeoutError:
+            raise VolumeError(f"its contents could not be fetched in {_GATHER_LIMIT:.0f} s") from None
+        if not self._book.is_mounted(key):
+            self._book.uncertain(key)
+        mounted, changed = await self._off_loop(lambda: plugin.set_up(wanted.pod, wanted.volume, content))
+        now = self._clock.monotonic()
+        spread = self._refresh_period * self._rng.uniform(0.8, 1.2)
+        renewal = next_look(content.refresh_at, self._clock.now(), now, spread)
+        self._book.mounted(key, mounted, now, renewal)
+        return bool(changed)
 
     async def _unmount(self, key: VolumeKey) -> None:
         plugin = self._removers[key.plugin]
@@ -213,6 +275,8 @@ class VolumeManager:
 
         await self._off_loop(work)
         self._book.gone(key)
+        if key.plugin in self._contents:
+            self._contents[key.plugin].gone(key.uid)
 
     async def _clean(self, uid: str) -> None:
         await self._off_loop(lambda: disk.remove_pod_directory(self._layout, uid))
@@ -233,7 +297,7 @@ class VolumeManager:
             attempt=setback.failures,
         )
         log.warning("%s of %s of pod %s: %s", order.kind, called, order.uid, text)
-        if order.kind == "mount" and wanted is not None:
+        if order.kind in ("mount", "refresh") and wanted is not None:
             message = f'MountVolume.SetUp failed for volume "{wanted.key.name}" : {text}'
             self._events.pod_event(pod_ref(wanted.pod), "Warning", "FailedMount", message)
 
@@ -277,24 +341,10 @@ class VolumeManager:
 
     async def _wait(self, uid: str, done: Callable[[], bool]) -> bool:
         self.reconsider(uid)
-        changed = asyncio.Event()
-        self._waiters.setdefault(uid, set()).add(changed)
-        try:
-            async with asyncio.timeout(WAIT_LIMIT):
-                while not done():
-                    await changed.wait()
-                    changed.clear()
-        except TimeoutError:
-            return done()
-        finally:
-            self._waiters[uid].discard(changed)
-            if not self._waiters[uid]:
-                del self._waiters[uid]
-        return True
+        return await self._waiters.until(uid, done, WAIT_LIMIT)
 
     def _tell(self, uid: str) -> None:
-        for waiter in self._waiters.get(uid, ()):
-            waiter.set()
+        self._waiters.tell(uid)
         self._wake.set()
 
     # --- what containers ask --------------------------------------------------

@@ -7,6 +7,7 @@ flight is *running*. One order at a time runs for a volume, and for a pod's dire
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Literal
 
 from .state import Condition, VolumeKey
@@ -14,8 +15,10 @@ from .state import Condition, VolumeKey
 #: Seconds before a failed operation is tried again: the first time, and at most.
 FIRST_WAIT: Final = 0.5
 LONGEST_WAIT: Final = 122.0
+#: Seconds before a token is asked for again whose renewal was due already, and failed.
+TOKEN_REST: Final = 30.0
 
-Kind = Literal["mount", "unmount", "clean"]
+Kind = Literal["mount", "refresh", "unmount", "clean"]
 #: What an order is about: a volume, or the directory of the pod with that UID.
 Target = VolumeKey | str
 
@@ -27,6 +30,8 @@ class Order:
     kind: Kind
     target: Target
     cause: str
+    #: Nothing is known to have changed: worth telling only if something had.
+    routine: bool = False
 
     @property
     def uid(self) -> str:
@@ -46,6 +51,17 @@ class Setback:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """When the contents of a volume that is there are to be looked at again, and why."""
+
+    #: Seconds of the monotonic clock.
+    at: float
+    cause: str
+    #: It is merely a while ago.
+    routine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """All that the decision depends on."""
 
@@ -62,6 +78,8 @@ class Situation:
     #: What orders run for.
     running: AbstractSet[Target]
     setbacks: Mapping[Target, Setback]
+    #: For volumes with contents that change; what changed already is due in the past.
+    renewals: Mapping[VolumeKey, Renewal]
     #: Whether every source of pods was seen; before that nothing is taken away.
     sources_ready: bool
     #: Seconds of the monotonic clock.
@@ -90,15 +108,30 @@ def set_back(previous: Setback | None, kind: Kind, error: str, now: float) -> Se
     return Setback(kind, previous.failures + 1, previous.first, now + wait, error)
 
 
+def next_look(refresh_at: datetime | None, wall: datetime, now: float, period: float) -> Renewal:
+    """When to look at contents again: after *period* seconds, or when a token in them ages.
+
+    *wall* and *now* are the same moment on the wall's and on the monotonic clock.
+    """
+    again = Renewal(now + period, "nothing was told for a while", routine=True)
+    if refresh_at is None:
+        return again
+    seconds = max((refresh_at - wall).total_seconds(), TOKEN_REST)
+    return min(again, Renewal(now + seconds, "a token in it is to be renewed"), key=lambda look: look.at)
+
+
 def reconcile(situation: Situation) -> Plan:
     """The orders that are due, in a stable order: what pods wait for comes first."""
     due: list[Order] = []
     waits: list[float] = []
-    for order in _needed(situation):
+    timed = [(order, situation.now) for order in _needed(situation)] + _renewals(situation)
+    for order, at in timed:
         setback = situation.setbacks.get(order.target)
         # Only the same operation waits: a failed mount does not hold up the unmount.
-        if setback is not None and setback.kind == order.kind and setback.not_before > situation.now:
-            waits.append(setback.not_before)
+        held = setback is not None and setback.kind == order.kind
+        not_before = max(at, setback.not_before) if setback and held else at
+        if not_before > situation.now:
+            waits.append(not_before)
         else:
             due.append(order)
     return Plan(tuple(due), min(waits, default=None))
@@ -124,6 +157,19 @@ def _needed(situation: Situation) -> list[Order]:
         for uid in sorted(situation.directories - situation.named - situation.kept - busy)
     ]
     return orders
+
+
+def _renewals(situation: Situation) -> list[tuple[Order, float]]:
+    """Refreshes and when each is due.
+
+    Only of what is mounted and wanted, and has no order of its own: a volume whose pod ends
+    is taken away as it is.
+    """
+    return [
+        (Order("refresh", key, renewal.cause, renewal.routine), renewal.at)
+        for key, renewal in sorted(situation.renewals.items(), key=lambda item: item[0])
+        if situation.actual.get(key) == "mounted" and key in situation.wanted and key not in situation.running
+    ]
 
 
 def _mount_cause(condition: Condition | None) -> str:

@@ -16,7 +16,7 @@ class VolumeStory:
     state: StoryState
     #: How long it has been in that state.
     since: float = 0.0
-    #: Failures in a row.
+    #: Failures in a row; of a volume that is *mounted*: to renew its contents.
     failures: int = 0
     #: What went wrong last.
     error: str = ""

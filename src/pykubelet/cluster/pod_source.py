@@ -1,0 +1,91 @@
+"""The pods that the API server wants on this node, handed on as complete sets."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from pykubelet.api.core import Pod
+from pykubelet.base.clock import Clock
+from pykubelet.base.journal import Journal, PodRef
+from pykubelet.base.tasks import TaskOwner
+
+from . import paths
+from .door import Api, Change
+from .reflector import Reflector
+
+#: Takes the complete set of pods.
+Send = Callable[[Sequence[Pod]], Awaitable[None]]
+
+_DECISIONS: Final = {"ADDED": "ApiPodAdded", "DELETED": "ApiPodDeleted"}
+
+
+class PodSource:
+    """Watches this node's pods in all namespaces."""
+
+    def __init__(
+        self, api: Api, node_name: str, send: Send, clock: Clock, rng: random.Random, journal: Journal
+    ) -> None:
+        """*send* gets the set after each change; changes that wait together make one set."""
+        self._send = send
+        self._clock = clock
+        self._journal = journal
+        self._dirty = asyncio.Event()
+        self._tasks = TaskOwner("pod-source")
+        self._reflector = Reflector(
+            api,
+            paths.pods(""),
+            Pod,
+            clock,
+            rng,
+            query={"fieldSelector": f"spec.nodeName={node_name}"},
+            on_sync=self._listed,
+            on_change=self._changed,
+        )
+
+    async def start(self) -> None:
+        """Begin to watch and to send."""
+        await self._reflector.start()
+        self._tasks.forever("send", self._send_forever, pause=self._clock.sleep)
+
+    async def stop(self) -> None:
+        """End the watch; nothing is sent any more."""
+        await self._reflector.stop()
+        await self._tasks.close()
+
+    @property
+    def synced(self) -> asyncio.Event:
+        """Set once the pods have been listed."""
+        return self._reflector.synced
+
+    def get(self, uid: str) -> Pod | None:
+        """The pod as the server has it, as far as is known."""
+        return self._reflector.get(uid)
+
+    def _listed(self, _pods: Mapping[str, Pod]) -> None:
+        # Also a list that changed nothing is sent: the first one, even empty, makes the source ready.
+        self._dirty.set()
+
+    def _changed(self, change: Change[Pod]) -> None:
+        self._dirty.set()
+        decision = _DECISIONS.get(change.kind)
+        if decision is not None:
+            meta = change.object.metadata
+            self._journal.record(
+                decision,
+                f"the API server {'wants' if change.kind == 'ADDED' else 'no longer has'} the pod",
+                pod=PodRef(meta.namespace, meta.name, meta.uid),
+                cause="watch",
+                resource_version=change.resource_version,
+            )
+
+    async def _send_forever(self) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            try:
+                await self._send(tuple(self._reflector.items.values()))
+            except Exception:
+                # The set is still to be sent when this loop starts again.
+                self._dirty.set()
+                raise

@@ -1,0 +1,482 @@
+"""A node's part in a cluster: builds the room ``cluster`` and joins it to the others.
+
+Stands beside the composition root. What other rooms need to be built (events, objects, tokens, who may
+do what) is there at once; :meth:`Membership.join` takes what the other rooms are asked for.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from pykubelet import KUBELET_VERSION
+from pykubelet.api.core import Pod, PodStatus
+from pykubelet.api.node import Node, Taint
+from pykubelet.api.podinfo import full_name, is_static
+from pykubelet.base.clock import Clock
+from pykubelet.base.journal import Events, Journal
+from pykubelet.base.metrics import Metrics
+from pykubelet.base.tasks import Stage, Stages
+from pykubelet.cluster.certificate_manager import CertificateManager
+from pykubelet.cluster.certificate_requests import SERVING
+from pykubelet.cluster.certificate_store import CertificateStore
+from pykubelet.cluster.events import EventPoster
+from pykubelet.cluster.lease import NodeLease
+from pykubelet.cluster.mirror import MirrorPods
+from pykubelet.cluster.node_status import NodeReporter, ReporterDoors, ReporterSettings
+from pykubelet.cluster.node_watch import NodeWatch
+from pykubelet.cluster.object_cache import object_ttl
+from pykubelet.cluster.objects import ContainerObjects, ObjectManager, Strategy
+from pykubelet.cluster.pod_source import PodSource
+from pykubelet.cluster.registration import Registration
+from pykubelet.cluster.reviews import AccessReviews, TokenReviews
+from pykubelet.cluster.rotation import Template, serving_template
+from pykubelet.cluster.runtime_classes import RuntimeClassLister
+from pykubelet.cluster.services import ServiceLister
+from pykubelet.cluster.status_manager import Keeper, StatusManager, StatusRules
+from pykubelet.cluster.tokens import TokenManager
+from pykubelet.config import Loaded
+from pykubelet.connection import Connection
+from pykubelet.cri.door import Runtime
+from pykubelet.cri.types import RuntimeStatus
+from pykubelet.node import NodeInfo
+from pykubelet.node.address_watch import AddressWatch
+from pykubelet.node.addresses import AddressFacts
+from pykubelet.node.conditions import Readiness, not_ready_errors
+from pykubelet.node.features import declared_features
+from pykubelet.node.host import Host
+from pykubelet.node.images import ImageList
+from pykubelet.node.iptables import IptablesChains
+from pykubelet.node.object import NodeIdentity, bare_node, reconciled
+from pykubelet.node.pod_cidr import PodCidr
+from pykubelet.node.status import NodeUpdate, StatusFacts, container_runtime_version, updated_node
+from pykubelet.pods.lifecycle import WorkerPhase, final_phase
+from pykubelet.pods.sources import PodConfig
+from pykubelet.pods.status import settle_status, terminal_status
+from pykubelet.pods.status_conditions import OWNED_CONDITIONS
+from pykubelet.pods.store import PodStore
+from pykubelet.pods.worker import PodWorkers
+from pykubelet.server.doors import Authorizer
+from pykubelet.server.webhook import WebhookAuthorizer, WebhookTokens
+from pykubelet.volumes import Feeds
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeView:
+    """What the Node's status tells of the container runtime."""
+
+    #: The last status; None before the first.
+    status: Callable[[], RuntimeStatus | None]
+    #: Name and version; empty before they are known.
+    version: Callable[[], tuple[str, str]]
+    errors: Callable[[], Sequence[str]]
+    network_error: Callable[[], str]
+    #: Set when the runtime, and what runs in it, were looked at once.
+    settled: asyncio.Event
+
+
+class Membership:
+    """The cluster's side of one node."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        loaded: Loaded,
+        host: Host,
+        clock: Clock,
+        rng: random.Random,
+        journal: Journal,
+        metrics: Metrics,
+        runtime: Runtime,
+        *,
+        on_object: Callable[[str, str, str, Collection[str]], None],
+        on_serving: Callable[[], None],
+    ) -> None:
+        """*on_object* hears kind, namespace and name of an object that changed, and which pods (UIDs) use it;
+        *on_serving* that there is a new serving certificate.
+        """
+        config, api, name = loaded.config, connection.api, host.node_name
+        self.connection = connection
+        self._loaded = loaded
+        self._host = host
+        self._clock = clock
+        self._rng = rng
+        self._journal = journal
+        self._metrics = metrics
+        self._on_serving = on_serving
+        self.poster = EventPoster(connection.events, clock, rng, metrics, name)
+        self.node_watch = NodeWatch(api, name, clock, rng, on_change=self._node_changed)
+        self.objects = ObjectManager(
+            api,
+            clock,
+            rng,
+            journal,
+            strategy=cast("Strategy", config.configMapAndSecretChangeDetectionStrategy),
+            sync_period=config.syncFrequency.seconds,
+            ttl=self._ttl,
+            on_change=on_object,
+        )
+        self.container_objects = ContainerObjects(self.objects)
+        self.tokens = TokenManager(api, clock, rng)
+        self.services = ServiceLister(api, clock, rng)
+        self.runtime_classes = RuntimeClassLister(api, clock, rng)
+        webhook = config.authentication.webhook
+        self.authenticator = (
+            WebhookTokens(TokenReviews(api, clock=clock, random=rng), clock, ttl=webhook.cacheTTL.seconds)
+            if webhook.enabled
+            else None
+        )
+        ttls = config.authorization.webhook
+        self.authorizer: Authorizer | None = (
+            WebhookAuthorizer(
+                AccessReviews(api, clock=clock, random=rng),
+                clock,
+                allowed_ttl=ttls.cacheAuthorizedTTL.seconds,
+                denied_ttl=ttls.cacheUnauthorizedTTL.seconds,
+            )
+            if config.authorization.mode == "Webhook"
+            else None
+        )
+        self.serving = self._serving_certificate() if self._wants_serving_certificate() else None
+        self.images = ImageList(runtime, clock)
+        self.pod_cidr = PodCidr(runtime, clock, journal)
+        self.addresses = AddressWatch(
+            name,
+            loaded.flags.nodeIP,
+            () if host.ip_problem else host.ips,
+            clock,
+            journal,
+            on_change=lambda: self.reporter.changed("the node's addresses changed"),
+        )
+
+    def _wants_serving_certificate(self) -> bool:
+        gates = self._loaded.gates
+        return self._loaded.config.serverTLSBootstrap and gates.enabled("RotateKubeletServerCertificate")
+
+    def _serving_certificate(self) -> CertificateManager:
+        config, flags = self._loaded.config, self._loaded.flags
+        files = (Path(config.tlsCertFile), Path(config.tlsPrivateKeyFile))
+        given = files if config.tlsCertFile and config.tlsPrivateKeyFile else None
+
+        def template() -> Template | None:
+            node = self.node_watch.node()
+            return serving_template(
+                self._host.node_name,
+                () if node is None else node.status.addresses,
+                dns_only=self._loaded.gates.enabled("AllowDNSOnlyNodeCSR"),
+            )
+
+        return CertificateManager(
+            SERVING,
+            CertificateStore("kubelet-server", Path(flags.certDir), fallback=given),
+            template,
+            lambda pair: self.connection.api,
+            clock=self._clock,
+            random=self._rng,
+            metrics=self._metrics,
+            journal=self._journal,
+            on_rotated=lambda pair: self._on_serving(),
+        )
+
+    # --- joining --------------------------------------------------------------
+
+    def feeds(self, node: NodeInfo) -> Feeds:
+        """What volumes are filled from."""
+        return Feeds(self.objects, self.tokens, node)
+
+    def status_manager(
+        self,
+        store: PodStore,
+        workers: Callable[[], PodWorkers],
+        passed: Callable[[], bool],
+        keeper: Keeper,
+        on_change: Callable[[Pod, PodStatus | None, PodStatus], None],
+    ) -> StatusManager:
+        """The keeper of statuses that reports them.
+
+        *passed* tells whether all pods of the node were seen, so that one without a worker has ended.
+        """
+        self.pods = _Pods(store, workers, passed, lambda uid: self.source.get(uid))
+        self.statuses = StatusManager(
+            self.connection.api,
+            self.pods,
+            StatusRules(OWNED_CONDITIONS, terminal_status, settle_status),
+            self._clock,
+            self._journal,
+            self._metrics,
+            self._rng,
+            keeper=keeper,
+            on_change=on_change,
+        )
+        return self.statuses
+
+    def join(self, node: NodeInfo, sources: PodConfig, events: Events, runtime: RuntimeView) -> None:
+        """Build what tells of the node and brings its pods."""
+        config, flags, name = self._loaded.config, self._loaded.flags, node.name
+        self._node = node
+        self._view = runtime
+        self.source = PodSource(
+            self.connection.api, name, sources.channel("api"), self._clock, self._rng, self._journal
+        )
+        self.mirrors = MirrorPods(
+            self.connection.api,
+            self.pods,
+            self.node_watch.node,
+            self._clock,
+            self._journal,
+            events,
+            self._rng,
+        )
+        external = flags.cloudProvider == "external"
+        self._facts = StatusFacts(
+            now=self._clock.now(),
+            name=name,
+            addresses=AddressFacts(name, flags.nodeIP, (), external),
+            machine=self._host.machine,
+            capacity=node.capacity,
+            allocatable=node.allocatable,
+            container_runtime_version="",
+            kubelet_version=KUBELET_VERSION,
+            port=config.port,
+            max_images=config.nodeStatusMaxImages,
+            local_storage=config.localStorageCapacityIsolation,
+        )
+        identity = NodeIdentity(
+            name,
+            self._host.machine.operating_system,
+            self._host.machine.architecture,
+            labels=flags.nodeLabels,
+            taints=node.taints,
+            provider_id=config.providerID,
+            external_cloud=external,
+            controller_attach=config.enableControllerAttachDetach,
+        )
+        frequency = config.nodeStatusUpdateFrequency.seconds
+        timeout = min(frequency, float(config.nodeLeaseDurationSeconds))
+        heartbeat, gates = self.connection.heartbeat, self._loaded.gates
+        registration = Registration(
+            heartbeat,
+            name,
+            self._clock,
+            self._journal,
+            events,
+            initial=lambda: self._updated(bare_node(identity)),
+            reconcile=reconciled,
+            register=config.registerNode,
+            get_when_forbidden=not gates.enabled("KubeletRegistrationGetOnExistsOnly"),
+            timeout=timeout,
+        )
+        self.reporter = NodeReporter(
+            heartbeat,
+            name,
+            self._clock,
+            self._rng,
+            self._journal,
+            events,
+            registration,
+            ReporterDoors(
+                update=self._updated,
+                cached=self.node_watch.node,
+                outlook=self._outlook,
+                seen=self._node_seen,
+                reset=heartbeat.close_connections,
+                settled=self._settled,
+            ),
+            ReporterSettings(frequency, config.nodeStatusReportFrequency.seconds, timeout),
+        )
+        self.lease = NodeLease(
+            self.connection.lease,
+            name,
+            self._clock,
+            self._rng,
+            self._journal,
+            duration=config.nodeLeaseDurationSeconds,
+            reset=self.connection.lease.close_connections,
+        )
+
+    def desired_changed(self, pod: Pod) -> None:
+        """A pod was brought, changed or taken away by its source."""
+        if is_static(pod):
+            self.mirrors.reconsider(full_name(pod))
+        else:
+            self.statuses.recheck(pod.metadata.uid)
+        if self.pods.needs_objects(pod):
+            self.objects.register(pod)
+        else:
+            self.objects.unregister(pod)
+
+    def mirror_changed(self, mirror: Pod) -> None:
+        """A mirror pod was brought, changed or taken away."""
+        self.mirrors.reconsider(full_name(mirror))
+        static = self.pods.static(full_name(mirror))
+        if static is not None:
+            self.statuses.recheck(static.metadata.uid)
+
+    def pod_finished(self, uid: str) -> None:
+        """The pod's worker has done all it had to."""
+        pod = self.pods.desired(uid)
+        if pod is not None:
+            self.objects.unregister(pod)
+        self.statuses.recheck(uid)
+        self.mirrors.reconsider_all()
+
+    def early_stages(self, stages: Stages) -> None:
+        """What comes before the runtime was seen, and before any pod."""
+        connection = self.connection
+        stages.add(Stage("API connection", start=connection.start, stop=connection.stop))
+        stages.add(Stage("events", start=self.poster.start, stop=self.poster.stop))
+        stages.add(Stage("objects", start=self.objects.start, stop=self.objects.stop))
+        stages.add(Stage("tokens", start=self.tokens.start, stop=self.tokens.stop))
+        stages.add(Stage("services", start=self.services.start, stop=self.services.stop))
+        stages.add(Stage("runtime classes", start=self.runtime_classes.start, stop=self.runtime_classes.stop))
+        stages.add(Stage("node watch", start=self.node_watch.start, stop=self.node_watch.stop))
+        if self.serving is not None:
+            stages.add(Stage("serving certificate", start=self.serving.start, stop=self.serving.stop))
+        if isinstance(self.authorizer, WebhookAuthorizer):
+            stages.add(Stage("authorizer", stop=self.authorizer.close))
+        if self.authenticator is not None:
+            stages.add(Stage("authenticator", stop=self.authenticator.close))
+
+    def late_stages(self, stages: Stages) -> None:
+        """What tells of the node and its pods; the pods themselves come last."""
+        stages.add(Stage("status manager", start=self.statuses.start, stop=self.statuses.stop))
+        stages.add(Stage("mirror pods", start=self.mirrors.start, stop=self.mirrors.stop))
+        stages.add(Stage("addresses", start=self.addresses.start, stop=self.addresses.stop))
+        stages.add(Stage("lease", start=self.lease.start, stop=self.lease.stop))
+        stages.add(Stage("node status", start=self.reporter.start, stop=self.reporter.stop))
+        stages.add(Stage("API source", start=self.source.start, stop=self.source.stop))
+
+    def dependent_stages(self, stages: Stages) -> None:
+        """What needs a runtime that answers."""
+        stages.add(Stage("image list", start=self.images.start, stop=self.images.stop))
+        stages.add(Stage("pod CIDR", start=self.pod_cidr.start, stop=self.pod_cidr.stop))
+        if self._loaded.config.makeIPTablesUtilChains:
+            chains = IptablesChains(self._clock, self._journal)
+            stages.add(Stage("iptables chains", start=chains.start, stop=chains.stop))
+
+    # --- the Node -------------------------------------------------------------
+
+    def _ttl(self) -> float | None:
+        """What the Node's annotation says about how long objects may be kept; seconds."""
+        node = self.node_watch.node()
+        return None if node is None else object_ttl(node.metadata.annotations)
+
+    def _node_changed(self, node: Node | None) -> None:
+        if node is None:
+            self.reporter.changed("the Node was deleted")
+            return
+        self._node_seen(node)
+
+    def _node_seen(self, node: Node) -> None:
+        self.lease.owned_by(node.metadata.uid)
+        self._node.follow(node)
+        self.pod_cidr.want(node.spec.podCIDRs)
+        self.mirrors.reconsider_all()
+
+    def _readiness(self) -> Readiness:
+        return Readiness(runtime_errors=self._view.errors(), network_error=self._view.network_error())
+
+    async def _settled(self) -> None:
+        await self._view.settled.wait()
+
+    def _outlook(self) -> object:
+        return not not_ready_errors(
+            self._readiness(), self._node.capacity, local_storage=self._facts.local_storage
+        )
+
+    def _updated(self, old: Node) -> NodeUpdate:
+        """The Node as it should be now, from the Node as it is."""
+        status, (runtime, version) = self._view.status(), self._view.version()
+        facts = replace(
+            self._facts,
+            now=self._clock.now(),
+            addresses=replace(self._facts.addresses, ips=self.addresses.ips),
+            images=self.images.images,
+            container_runtime_version=container_runtime_version(runtime, version) if runtime else "",
+            runtime_handlers=None if status is None else status.handlers,
+            supplemental_groups_policy=None if status is None else status.supplemental_groups_policy,
+            declared_features=declared_features(
+                self._loaded.gates.enabled,
+                user_namespaces_host_network=status is not None and status.user_namespaces_host_network,
+            ),
+            readiness=self._readiness(),
+        )
+        return updated_node(old, facts)
+
+
+def initial_taints(loaded: Loaded) -> tuple[Taint, ...]:
+    """``registerWithTaints``, as the API has taints."""
+    return tuple(
+        Taint(key=taint.key, value=taint.value, effect=taint.effect)
+        for taint in loaded.config.registerWithTaints
+    )
+
+
+class _Pods:
+    """Implements the doors ``ApiPods`` and ``StaticPods`` of the room ``cluster``."""
+
+    def __init__(
+        self,
+        store: PodStore,
+        workers: Callable[[], PodWorkers],
+        passed: Callable[[], bool],
+        watched: Callable[[str], Pod | None],
+    ) -> None:
+        self._store = store
+        self._workers = workers
+        self._passed = passed
+        self._watched = watched
+
+    def shown(self, pod: Pod) -> Pod | None:
+        """See ``ApiPods``."""
+        if not is_static(pod):
+            return self._watched(pod.metadata.uid)
+        namesake = self._store.by_name(pod.metadata.namespace, pod.metadata.name)
+        if namesake is not None and namesake.metadata.uid != pod.metadata.uid:
+            return None
+        mirror = self._store.mirror_of(pod)
+        return None if mirror is None else self._watched(mirror.metadata.uid) or mirror
+
+    def desired(self, uid: str) -> Pod | None:
+        """The pod as its source has it."""
+        return self._store.get(uid)
+
+    def needs_objects(self, pod: Pod) -> bool:
+        """Whether containers of the pod may yet be made."""
+        state = self._workers().state(pod.metadata.uid)
+        ended = state is not None and state.phase is WorkerPhase.FINISHED
+        return self.desired(pod.metadata.uid) is not None and not ended and not final_phase(pod)
+
+    def may_run(self, uid: str) -> bool:
+        """See ``ApiPods``."""
+        state = self._workers().state(uid)
+        return not self._passed() if state is None else state.containers_may_run
+
+    def finished(self, uid: str) -> bool:
+        """See ``ApiPods``."""
+        state = self._workers().state(uid)
+        return self._passed() if state is None else state.phase is WorkerPhase.FINISHED
+
+    def names(self) -> Collection[str]:
+        """See ``StaticPods``."""
+        pods = [*filter(is_static, self._store.pods()), *self._store.mirrors()]
+        return {full_name(pod) for pod in pods}
+
+    def static(self, full_name: str) -> Pod | None:
+        """See ``StaticPods``."""
+        return self._by_full_name(full_name)
+
+    def mirror(self, full_name: str) -> Pod | None:
+        """See ``StaticPods``."""
+        return self._store.mirror_named(full_name)
+
+    def terminating(self, full_name: str) -> bool:
+        """See ``StaticPods``."""
+        return self._workers().static_terminating(full_name)
+
+    def _by_full_name(self, full_name: str) -> Pod | None:
+        name, _, namespace = full_name.rpartition("_")
+        pod = self._store.by_name(namespace, name)
+        return pod if pod is not None and is_static(pod) else None

@@ -1,0 +1,93 @@
+"""What a real API server refuses of an object's content, as far as a kubelet can run into it. Pure."""
+
+import base64
+import binascii
+
+from cryptography import x509
+from tests.apiserver import errors, resources
+from tests.apiserver.resources import Object, Resource
+
+#: What may change in the spec of a pod.
+_POD_MUTABLE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds")
+_RESTART_POLICIES = ("Always", "OnFailure", "Never")
+
+
+def check(resource: Resource, obj: Object) -> None:
+    """:raises ApiError: 400 or 422, the object makes no sense."""
+    checker = _CHECKERS.get(resource)
+    if checker is not None:
+        checker(obj, obj["metadata"]["name"])
+    for condition in (obj.get("status") or {}).get("conditions") or ():
+        if not condition.get("type"):
+            problem = 'Invalid value: "": name part must be non-empty'
+            raise errors.invalid(
+                resource.kind, resource.group, obj["metadata"]["name"], "status.conditions[0].Type", problem
+            )
+
+
+def _pod(pod: Object, name: str) -> None:
+    if not (pod.get("spec") or {}).get("containers"):
+        raise errors.invalid("Pod", "", name, "spec.containers", "Required value")
+    policy = pod["spec"].get("restartPolicy", "Always")
+    if policy not in _RESTART_POLICIES:
+        problem = f'Unsupported value: "{policy}": supported values: "Always", "OnFailure", "Never"'
+        raise errors.invalid("Pod", "", name, "spec.restartPolicy", problem)
+
+
+def _event(event: Object, name: str) -> None:
+    namespace = (event.get("involvedObject") or {}).get("namespace", "")
+    # Events of what has no namespace are kept in the default one.
+    if namespace != event["metadata"]["namespace"] and (
+        namespace or event["metadata"]["namespace"] != "default"
+    ):
+        problem = f'Invalid value: "{namespace}": does not match event.namespace'
+        raise errors.invalid("Event", "", name, "involvedObject.namespace", problem)
+
+
+def _csr(csr: Object, name: str) -> None:
+    try:
+        x509.load_pem_x509_csr(base64.b64decode((csr.get("spec") or {}).get("request") or ""))
+    except (ValueError, binascii.Error):
+        kind, group = resources.CSRS.kind, resources.CSRS.group
+        problem = "Invalid value: PEM block type must be CERTIFICATE REQUEST"
+        raise errors.invalid(kind, group, name, "spec.request", problem) from None
+
+
+def _node(node: Object, name: str) -> None:
+    addresses = (node.get("status") or {}).get("addresses") or []
+    for index, address in enumerate(addresses):
+        if address in addresses[:index]:
+            field = f"status.addresses[{index}]"
+            problem = f"Duplicate value: {address}"
+            raise errors.invalid("Node", "", name, field, problem)
+
+
+_CHECKERS = {resources.NODES: _node, resources.PODS: _pod, resources.EVENTS: _event, resources.CSRS: _csr}
+
+
+def check_status_update(old: Object, new: Object) -> None:
+    """:raises ApiError: 422, a pod's QoS class changes."""
+    was, wanted = old.get("status", {}).get("qosClass"), new.get("status", {}).get("qosClass")
+    if wanted and wanted != was:
+        problem = f'Invalid value: "{wanted}": field is immutable'
+        raise errors.invalid("Pod", "", new["metadata"]["name"], "status.qosClass", problem)
+
+
+def check_pod_update(old: Object, new: Object) -> None:
+    """:raises ApiError: more of the spec changes than may."""
+
+    def frozen(spec: Object) -> Object:
+        rest = {key: value for key, value in spec.items() if key not in _POD_MUTABLE}
+        for group in ("containers", "initContainers"):
+            if group in rest:
+                rest[group] = [{**container, "image": ""} for container in rest[group]]
+        return rest
+
+    if frozen(old["spec"]) != frozen(new["spec"]):
+        problem = (
+            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions "
+            "to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it "
+            "was previously negative)"
+        )
+        raise errors.invalid("Pod", "", new["metadata"]["name"], "spec", problem)

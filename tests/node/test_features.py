@@ -1,0 +1,37 @@
+"""Which features are declared."""
+
+import pytest
+
+from pykubelet.config import FeatureGates
+from pykubelet.node.features import declared_features
+
+
+@pytest.mark.parametrize(
+    ("wanted", "runtime", "names"),
+    [
+        ({}, False, ["ExtendWebSocketsToKubelet", "RestartAllContainersOnContainerExits"]),
+        ({}, True, ["ExtendWebSocketsToKubelet", "RestartAllContainersOnContainerExits"]),
+        ({"ExtendWebSocketsToKubelet": False}, False, ["RestartAllContainersOnContainerExits"]),
+        (
+            {"AllAlpha": True, "ExtendWebSocketsToKubelet": False},
+            False,
+            ["RestartAllContainersOnContainerExits"],
+        ),
+        (
+            {"UserNamespacesHostNetworkSupport": True},
+            True,
+            [
+                "ExtendWebSocketsToKubelet",
+                "RestartAllContainersOnContainerExits",
+                "UserNamespacesHostNetworkSupport",
+            ],
+        ),
+    ],
+)
+def test_features_are_declared_where_their_gates_are_on(wanted, runtime, names) -> None:
+    gates = FeatureGates(wanted)
+    assert declared_features(gates.enabled, user_namespaces_host_network=runtime) == names
+
+
+def test_nothing_is_declared_without_the_gate_of_declaring() -> None:
+    assert declared_features(lambda gate: gate != "NodeDeclaredFeatures") == []
