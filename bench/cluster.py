@@ -43,7 +43,7 @@ class Cluster:
                 file.write(base64.b64decode(user[key]))
             file.flush()
             self.tls.load_cert_chain(file.name)
-        self.namespace = f"bench-{os.getpid()}"
+        self.namespace = f"bench-{os.getpid()}-{time.monotonic_ns()}"
         self.pods: dict[str, dict[str, Any]] = {}
         #: (pod, what) → monotonic time at which the watch first showed it.
         self.seen: dict[tuple[str, str], float] = {}

@@ -200,6 +200,7 @@ class Life:
                     "podLogsDir": str(self.layout.pod_logs),
                     "failCgroupV1": False,
                     "failSwapOn": False,
+                    "makeIPTablesUtilChains": False,
                     "oomScoreAdj": 0,
                 }
             )

@@ -39,6 +39,9 @@ from pykubelet.linux.cgroups import hugepage_text
 from pykubelet.membership import Membership, RuntimeView, initial_taints
 from pykubelet.node import NodeInfo
 from pykubelet.node.host import Host
+from pykubelet.node.iptables import IptablesChains
+from pykubelet.node.pod_cidr import PodCidr
+from pykubelet.node.system_logs import SystemLogFiles
 from pykubelet.node_api import LocalNodeApi
 from pykubelet.observe.health import RuntimeHealth
 from pykubelet.observe.observer import Observer
@@ -166,7 +169,7 @@ class Kubelet:
         self._build_pods()
         self._build_housekeeping()
         if self.cluster is not None:
-            self.cluster.join(self.node, self.sources, self.events, self._runtime_view())
+            self.cluster.join(self.node, self.sources, self.events, self._runtime_view(), self.pod_cidr)
         self._build_servers()
         self.stages = Stages(on_start=self._told_start)
         self.dependent = Stages(on_start=self._told_start)
@@ -210,6 +213,10 @@ class Kubelet:
             taints=initial_taints(self._loaded),
             runtime_status=lambda: self.health.status,
         )
+        self.pod_cidr = PodCidr(self.runtime, self.clock, self.journal)
+        if self.cluster is None and config.podCIDR:
+            self.pod_cidr.want([config.podCIDR])
+        self.chains = IptablesChains(self.clock, self.journal)
         self.cgroups = PodCgroupManager(
             host.cgroups,
             tree_config(config),
@@ -400,6 +407,7 @@ class Kubelet:
             node_name=self.node.name,
             config=config,
             layout=self.layout,
+            clock=self.clock,
             store=self.store,
             statuses=self.statuses,
             workers=self.workers,
@@ -426,6 +434,8 @@ class Kubelet:
             metrics=self.metrics,
             tokens=None if cluster is None else cluster.authenticator,
             serving=None if cluster is None else cluster.serving,
+            node_logs=SystemLogFiles(),
+            checkpoints=self.api,
         )
         self.admin = AdminServer(
             self.layout.admin_socket,
@@ -462,6 +472,9 @@ class Kubelet:
             self.cluster.dependent_stages(late)
         early.add(Stage("sources", start=self._start_sources, stop=self._tasks.close))
         late.add(Stage("runtime version", start=self._learn_version))
+        late.add(Stage("pod CIDR", start=self.pod_cidr.start, stop=self.pod_cidr.stop))
+        if self.config.makeIPTablesUtilChains:
+            late.add(Stage("iptables chains", start=self.chains.start, stop=self.chains.stop))
         late.add(Stage("container manager", start=self._start_cgroups))
         late.add(Stage("container garbage collection", start=self._start_gc))
         late.add(Stage("first look", start=self._look_first))

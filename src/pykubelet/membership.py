@@ -48,7 +48,6 @@ from pykubelet.node.conditions import Readiness, not_ready_errors
 from pykubelet.node.features import declared_features
 from pykubelet.node.host import Host
 from pykubelet.node.images import ImageList
-from pykubelet.node.iptables import IptablesChains
 from pykubelet.node.object import NodeIdentity, bare_node, reconciled
 from pykubelet.node.pod_cidr import PodCidr
 from pykubelet.node.status import NodeUpdate, StatusFacts, container_runtime_version, updated_node
@@ -141,7 +140,6 @@ class Membership:
         )
         self.serving = self._serving_certificate() if self._wants_serving_certificate() else None
         self.images = ImageList(runtime, clock)
-        self.pod_cidr = PodCidr(runtime, clock, journal)
         self.addresses = AddressWatch(
             name,
             loaded.flags.nodeIP,
@@ -212,8 +210,11 @@ class Membership:
         )
         return self.statuses
 
-    def join(self, node: NodeInfo, sources: PodConfig, events: Events, runtime: RuntimeView) -> None:
-        """Build what tells of the node and brings its pods."""
+    def join(
+        self, node: NodeInfo, sources: PodConfig, events: Events, runtime: RuntimeView, pod_cidr: PodCidr
+    ) -> None:
+        """Build what tells of the node and brings its pods; *pod_cidr* hears of the Node's."""
+        self._pod_cidr = pod_cidr
         config, flags, name = self._loaded.config, self._loaded.flags, node.name
         self._node = node
         self._view = runtime
@@ -351,10 +352,6 @@ class Membership:
     def dependent_stages(self, stages: Stages) -> None:
         """What needs a runtime that answers."""
         stages.add(Stage("image list", start=self.images.start, stop=self.images.stop))
-        stages.add(Stage("pod CIDR", start=self.pod_cidr.start, stop=self.pod_cidr.stop))
-        if self._loaded.config.makeIPTablesUtilChains:
-            chains = IptablesChains(self._clock, self._journal)
-            stages.add(Stage("iptables chains", start=chains.start, stop=chains.stop))
 
     # --- the Node -------------------------------------------------------------
 
@@ -372,7 +369,7 @@ class Membership:
     def _node_seen(self, node: Node) -> None:
         self.lease.owned_by(node.metadata.uid)
         self._node.follow(node)
-        self.pod_cidr.want(node.spec.podCIDRs)
+        self._pod_cidr.want(node.spec.podCIDRs)
         self.mirrors.reconsider_all()
 
     def _readiness(self) -> Readiness:

@@ -3,6 +3,7 @@
 Stands beside the composition root, for it may know every room; it decides nothing.
 """
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ import msgspec
 from pykubelet.api.core import Container, ContainerState, ContainerStatus, Pod, PodSpec, PodStatus
 from pykubelet.api.meta import ObjectMeta
 from pykubelet.api.podinfo import find_container, full_name, is_static
+from pykubelet.base.clock import Clock
 from pykubelet.base.gotext import go_quote
 from pykubelet.base.layout import Layout
 from pykubelet.base.metrics import Metrics
@@ -62,6 +64,7 @@ class LocalNodeApi:
         node_name: str,
         config: KubeletConfiguration,
         layout: Layout,
+        clock: Clock,
         store: PodStore,
         statuses: Statuses,
         workers: PodWorkers,
@@ -76,6 +79,7 @@ class LocalNodeApi:
         self._node_name = node_name
         self._config = config
         self._layout = layout
+        self._clock = clock
         self._store = store
         self._statuses = statuses
         self._workers = workers
@@ -248,6 +252,21 @@ class LocalNodeApi:
             errors = result.stderr.decode(errors="replace")
             raise ApiError(500, f"command '{' '.join(command)}' exited with {result.exit_code}: {errors}")
         return result.stdout + result.stderr
+
+    async def checkpoint(self, pod: Pod, container: str, timeout: int) -> str:
+        """See the server's ``Checkpoints``."""
+        container_id = self._running(pod, "", container, f"container {container} not found")
+        moment = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        directory = self._layout.checkpoints
+        path = directory / f"checkpoint-{full_name(pod)}-{container}-{moment}.tar"
+        try:
+            await asyncio.to_thread(directory.mkdir, mode=0o700, parents=True, exist_ok=True)
+            await self._runtime.checkpoint_container(container_id, str(path), timeout)
+        except CriError as error:
+            raise _refused(error) from error
+        except OSError as error:
+            raise ApiError(500, f"checkpointing of {full_name(pod)}/{container} failed: {error}") from error
+        return str(path)
 
     def _running(self, pod: Pod, uid: str, container: str, missing: str) -> str:
         """ID of the running instance; *uid*, when given, must be the pod's."""

@@ -44,12 +44,12 @@ def test_defaults_name_nothing() -> None:
 
 def test_what_is_set_is_named() -> None:
     config = legacy(FeatureGates())
-    config.nodeStatusMaxImages = 5
+    config.volumePluginDir = "/x"
     config.evictionHard = {"memory.available": "1Gi"}
     config.memorySwap.swapBehavior = "NoSwap"
     config.maxPods = 5
     assert idle(KubeletFlags(lockFile="/x"), config) == [
-        "nodeStatusMaxImages",
+        "volumePluginDir",
         "--lock-file",
         "evictionHard (only reserves resources, no pod is evicted yet)",
     ]

@@ -19,6 +19,7 @@ from tests.integration.killed_node import pod as plain_pod
 from pykubelet.base.clock import SystemClock
 from pykubelet.base.layout import Layout
 from pykubelet.base.tasks import TaskOwner
+from pykubelet.cli.run import make_kubelet
 from pykubelet.cli.up.leftovers import mounts_below, remove_cgroups, unmount_below
 from pykubelet.config import load
 from pykubelet.cri.client import CriClient
@@ -46,8 +47,12 @@ def named_netns():
 class Node:
     """A kubelet with everything of its own at *base*, on the runtime at *endpoint*."""
 
-    def __init__(self, base: Path, endpoint: str, cgroup_root: str, name: str = "n1", **config) -> None:
+    def __init__(
+        self, base: Path, endpoint: str, cgroup_root: str, name: str = "n1", *, kubeconfig: str = "", **config
+    ) -> None:
+        """*kubeconfig* makes it a node of a cluster."""
         self.name = name
+        self._kubeconfig = kubeconfig
         self.base = base
         self.manifests = base / "manifests"
         self.cgroup_root = cgroup_root
@@ -71,6 +76,7 @@ class Node:
             "cgroupRoot": cgroup_root,
             "failCgroupV1": False,
             "failSwapOn": False,
+            "makeIPTablesUtilChains": False,
             "oomScoreAdj": 0,
             **config,
         }
@@ -89,10 +95,12 @@ class Node:
         file = self.base / "config.json"
         file.write_text(json.dumps(self._config))
         arguments = [f"--config={file}", f"--root-dir={self.layout.root}", f"--cert-dir={self.base / 'pki'}"]
+        if self._kubeconfig:
+            arguments.append(f"--kubeconfig={self._kubeconfig}")
         loaded = await asyncio.to_thread(load, arguments)
         await asyncio.to_thread(lambda: create_root(discover(), self.cgroup_root))
         host = await asyncio.to_thread(look, self.name, "", self.layout.root)
-        self.kubelet = Kubelet(loaded, host, self.layout)
+        self.kubelet = await make_kubelet(loaded, host, self.layout)
         self._stop = asyncio.Event()
         self._running = self._tasks.spawn("kubelet", self.kubelet.run(self._stop))
 

@@ -42,6 +42,11 @@ class Layout:
         return self.root / "seccomp"
 
     @property
+    def checkpoints(self) -> Path:
+        """Archives of containers that were checkpointed."""
+        return self.root / "checkpoints"
+
+    @property
     def plugins(self) -> Path:
         """Directory of volume plug-ins' own files."""
         return self.root / "plugins"

@@ -79,7 +79,7 @@ async def _serve(loaded: Loaded) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    kubelet = await _kubelet(loaded, host, layout)
+    kubelet = await make_kubelet(loaded, host, layout)
     # What was made until here lives as long as the daemon: no collection needs to look at it again.
     gc.collect()
     gc.freeze()
@@ -91,7 +91,7 @@ async def _serve(loaded: Loaded) -> int:
     return 0
 
 
-async def _kubelet(loaded: Loaded, host: Host, layout: Layout) -> Kubelet:
+async def make_kubelet(loaded: Loaded, host: Host, layout: Layout) -> Kubelet:
     """The node agent, with its way to the cluster if there is to be one.
 
     :raises StartError: there is no way.

@@ -77,12 +77,34 @@ EFFECTIVE: frozenset[str] = frozenset(
         "logging.format",
         "registerWithTaints",
         "localStorageCapacityIsolation",
+        "rotateCertificates",
+        "serverTLSBootstrap",
+        "authentication.webhook.enabled",
+        "authentication.webhook.cacheTTL",
+        "authorization.webhook.cacheAuthorizedTTL",
+        "authorization.webhook.cacheUnauthorizedTTL",
+        "eventRecordQPS",
+        "eventBurst",
+        "nodeStatusUpdateFrequency",
+        "nodeStatusReportFrequency",
+        "nodeLeaseDurationSeconds",
+        "podCIDR",
+        "nodeStatusMaxImages",
+        "kubeAPIQPS",
+        "kubeAPIBurst",
+        "enableControllerAttachDetach",
+        "makeIPTablesUtilChains",
+        "configMapAndSecretChangeDetectionStrategy",
+        "providerID",
+        "registerNode",
+        "enableSystemLogQuery",
     ]
 )
 
 #: Fields of which only a part is honoured, and which; named at start-up when set off the default.
 PARTLY: Mapping[str, str] = {
     "evictionHard": "only reserves resources, no pod is evicted yet",
+    "contentType": "JSON is spoken whatever it says",
 }
 
 #: Fields of KubeletConfiguration that have no effect yet.
@@ -92,20 +114,9 @@ NOT_YET: frozenset[str] = frozenset(
         "staticPodURL",
         "staticPodURLHeader",
         "tlsCurvePreferences",
-        "rotateCertificates",
-        "serverTLSBootstrap",
-        "authentication.webhook.enabled",
-        "authentication.webhook.cacheTTL",
-        "authorization.webhook.cacheAuthorizedTTL",
-        "authorization.webhook.cacheUnauthorizedTTL",
         "imagePullCredentialsVerificationPolicy",
         "preloadedImagesVerificationAllowlist",
-        "eventRecordQPS",
-        "eventBurst",
         "enableContentionProfiling",
-        "nodeStatusUpdateFrequency",
-        "nodeStatusReportFrequency",
-        "nodeLeaseDurationSeconds",
         "imageMinimumGCAge",
         "imageMaximumGCAge",
         "imageGCHighThresholdPercent",
@@ -122,29 +133,20 @@ NOT_YET: frozenset[str] = frozenset(
         "topologyManagerPolicyOptions",
         "qosReserved",
         "hairpinMode",
-        "podCIDR",
-        "nodeStatusMaxImages",
-        "contentType",
-        "kubeAPIQPS",
-        "kubeAPIBurst",
         "evictionSoft",
         "evictionSoftGracePeriod",
         "evictionPressureTransitionPeriod",
         "evictionMaxPodGracePeriod",
         "evictionMinimumReclaim",
-        "enableControllerAttachDetach",
         "protectKernelDefaults",
-        "makeIPTablesUtilChains",
         "iptablesMasqueradeBit",
         "iptablesDropBit",
         "containerLogMaxSize",
         "containerLogMaxFiles",
         "containerLogMaxWorkers",
         "containerLogMonitorInterval",
-        "configMapAndSecretChangeDetectionStrategy",
         "showHiddenMetricsForVersion",
         "volumePluginDir",
-        "providerID",
         "kernelMemcgNotification",
         "logging.flushFrequency",
         "logging.vmodule",
@@ -152,14 +154,12 @@ NOT_YET: frozenset[str] = frozenset(
         "logging.options.text.infoBufferSize",
         "logging.options.json.splitStream",
         "logging.options.json.infoBufferSize",
-        "enableSystemLogQuery",
         "shutdownGracePeriod",
         "shutdownGracePeriodCriticalPods",
         "shutdownGracePeriodByPodPriority",
         "reservedMemory",
         "memoryThrottlingFactor",
         "memoryReservationPolicy",
-        "registerNode",
         "tracing",
         "userNamespaces",
     ]
@@ -180,6 +180,9 @@ EFFECTIVE_FLAGS: frozenset[str] = frozenset(
         "maximumDeadContainersPerContainer",
         "maximumDeadContainers",
         "experimentalAllocatableIgnoreEviction",
+        "kubeconfig",
+        "bootstrapKubeconfig",
+        "cloudProvider",
         "version",
         "help",
     ]
@@ -187,9 +190,6 @@ EFFECTIVE_FLAGS: frozenset[str] = frozenset(
 
 #: Flags beyond the configuration that have no effect yet, and their names on the command line.
 NOT_YET_FLAGS: Mapping[str, str] = {
-    "kubeconfig": "--kubeconfig",
-    "bootstrapKubeconfig": "--bootstrap-kubeconfig",
-    "cloudProvider": "--cloud-provider",
     "runtimeCgroups": "--runtime-cgroups",
     "imageCredentialProviderConfig": "--image-credential-provider-config",
     "imageCredentialProviderBinDir": "--image-credential-provider-bin-dir",
@@ -222,9 +222,6 @@ NOT_YET_FLAGS: Mapping[str, str] = {
 _HARMLESS = frozenset(
     {
         ("hairpinMode", "none"),
-        # What the legacy defaults of a start without --config say.
-        ("authentication.webhook.enabled", False),
-        ("registerNode", False),
     }
 )
 

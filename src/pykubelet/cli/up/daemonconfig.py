@@ -45,6 +45,7 @@ def daemon_config(
         "containerRuntimeEndpoint": endpoint,
         "failCgroupV1": False,
         "failSwapOn": False,
+        "makeIPTablesUtilChains": False,
         "podLogsDir": str(places.pod_logs),
         "staticPodPath": str(places.active),
     }
