@@ -112,11 +112,14 @@ class Cluster:
         async with asyncio.timeout(limit), self._changed:
             await self._changed.wait_for(lambda: all((name, what) in self.seen for name in names))
 
-    async def bind(self, name: str, *, restart: str = "Always", command: list[str] | None = None) -> float:
+    async def bind(self, name: str, *, command: list[str] | None = None, config_map: str = "") -> float:
         container: dict[str, Any] = {"name": "c", "image": SHELL if command else IMAGE}
+        spec: dict[str, Any] = {"nodeName": self.node, "containers": [container]}
         if command:
             container["command"] = command
-        spec = {"nodeName": self.node, "restartPolicy": restart, "containers": [container]}
+        if config_map:
+            container["volumeMounts"] = [{"name": "v", "mountPath": "/v"}]
+            spec["volumes"] = [{"name": "v", "configMap": {"name": config_map}}]
         began = time.monotonic()
         await self.call(
             "POST", f"/api/v1/namespaces/{self.namespace}/pods", {"metadata": {"name": name}, "spec": spec}
@@ -224,6 +227,46 @@ async def exits(cluster: Cluster, _pid: int, count: int) -> None:
     tell("killed to running again in the API", again)
 
 
+async def objects(cluster: Cluster, pid: int, count: int) -> None:
+    """A config map that many pods show changes: until each pod's file does."""
+    await cluster.call(
+        "POST",
+        f"/api/v1/namespaces/{cluster.namespace}/configmaps",
+        {"metadata": {"name": "shared"}, "data": {"key": "0"}},
+    )
+    names = [f"o{number}" for number in range(count)]
+    for name in names:
+        await cluster.bind(name, config_map="shared")
+    await cluster.until(names, "ready", 300)
+    root = root_of(pid)
+    files = [
+        root / "pods" / cluster.pods[name]["metadata"]["uid"] / "volumes/kubernetes.io~configmap/v/key"
+        for name in names
+    ]
+    taken: list[float] = []
+    for turn in range(1, 6):
+        began, left = time.monotonic(), set(files)
+        await cluster.call(
+            "PUT",
+            f"/api/v1/namespaces/{cluster.namespace}/configmaps/shared",
+            {"metadata": {"name": "shared"}, "data": {"key": str(turn)}},
+        )
+        while left:
+            for file in [file for file in left if file.read_text() == str(turn)]:
+                left.discard(file)
+                taken.append(time.monotonic() - began)
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(0.5)
+    tell(f"config map changed to file, {count} pods", taken)
+
+
+def root_of(pid: int) -> Path:
+    """The kubelet's root directory, as its command line names it."""
+    arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    found = [argument.partition("=")[2] for argument in arguments if argument.startswith("--root-dir=")]
+    return Path(found[0] if found else "/var/lib/kubelet")
+
+
 async def rest(cluster: Cluster, pid: int, count: int) -> None:
     """Many pods, and nothing happens."""
     names = [f"r{number}" for number in range(count)]
@@ -243,6 +286,7 @@ MEASUREMENTS: dict[str, tuple[Callable[..., Any], int]] = {
     "start": (start, 20),
     "burst": (burst, 60),
     "exits": (exits, 10),
+    "objects": (objects, 60),
     "rest": (rest, 60),
 }
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -11,6 +12,7 @@ from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 
 from pykubelet.linux import mountinfo, mounts, syscalls
+from pykubelet.node.host import Host, look
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile(
@@ -44,6 +46,30 @@ def blockbuster(_blockbuster: BlockBuster) -> Iterator[BlockBuster]:
     _blockbuster.activate()
     yield _blockbuster
     _blockbuster.deactivate()
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch, blockbuster: BlockBuster) -> None:
+    """Blocking work is done at once, on the loop: virtual time does not wait for threads."""
+    blockbuster.deactivate()
+
+    def inline(
+        loop: asyncio.AbstractEventLoop, executor: object, function: Callable[..., Any], *arguments: object
+    ) -> asyncio.Future[Any]:
+        future = loop.create_future()
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "run_in_executor", inline)
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
+    """This machine, as a node of the name ``n``."""
+    return look("n", "", tmp_path_factory.mktemp("look"))
 
 
 @pytest.fixture

@@ -4,15 +4,14 @@ No thread and no kernel but the files of a temporary directory: a life of an hou
 """
 
 import asyncio
-import json
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.memory_node import IMAGE, MemoryCgroups, runs, script, write_config
 
 from pykubelet.base.clock import LoopClock
 from pykubelet.base.layout import Layout
@@ -21,62 +20,11 @@ from pykubelet.config import load
 from pykubelet.cri.errors import Code
 from pykubelet.cri.memory import MemoryRuntime
 from pykubelet.cri.memory_faults import Fault
-from pykubelet.cri.memory_world import Script
 from pykubelet.cri.types import ContainerState, SandboxState
 from pykubelet.kubelet import Kubelet, Parts
-from pykubelet.node.host import look
-from pykubelet.resources.names import uid_of
 
-IMAGE = "example.com/app:v1"
 #: Virtual seconds in which everything comes to rest: the longest back-off and a look after it.
 REST = 330.0
-
-
-class MemoryCgroups:
-    """A cgroup tree in memory (see ``linux.cgroups.CgroupFs``)."""
-
-    version = 2
-
-    def __init__(self):
-        self.names = {PurePosixPath("/")}
-
-    def missing(self, name):
-        return () if PurePosixPath(name) in self.names else (name,)
-
-    def create(self, name):
-        path = PurePosixPath(name)
-        self.names |= {path, *path.parents}
-
-    def apply(self, name, limits):
-        if PurePosixPath(name) not in self.names:
-            raise FileNotFoundError(name)
-
-    def children(self, name):
-        return {path.name for path in self.names if path.parent == PurePosixPath(name) != path}
-
-    def pids(self, name):
-        return set()
-
-    def kill(self, name):
-        pass
-
-    def remove(self, name, *, recursive=True):
-        gone = PurePosixPath(name)
-        self.names = {path for path in self.names if path != gone and gone not in path.parents}
-
-    def pods(self):
-        return {uid for path in self.names if (uid := uid_of(path.name)) is not None}
-
-
-def runs(name, *, seconds="", code=0, **fields):
-    """A container that ends with *code* after *seconds*, or runs for ever."""
-    return {"name": name, "image": IMAGE, "command": ["run", str(seconds), str(code)], **fields}
-
-
-def script(sandbox, config):
-    """What a container of :func:`runs` does."""
-    _, seconds, code = config.command
-    return Script(runs_for=float(seconds) if seconds else None, exit_code=int(code), stops_after=0.1)
 
 
 KINDS = {
@@ -187,24 +135,7 @@ class Life:
         self.layout = Layout(
             root=base / "root", pod_logs=base / "logs", container_log_links=base / "links", run=base / "run"
         )
-        self._config = base / "config.json"
-        self._config.write_text(
-            json.dumps(
-                {
-                    "apiVersion": "kubelet.config.k8s.io/v1beta1",
-                    "kind": "KubeletConfiguration",
-                    "enableServer": False,
-                    "healthzPort": 0,
-                    "containerRuntimeEndpoint": "unix:///nowhere",
-                    "staticPodPath": str(self.manifests),
-                    "podLogsDir": str(self.layout.pod_logs),
-                    "failCgroupV1": False,
-                    "failSwapOn": False,
-                    "makeIPTablesUtilChains": False,
-                    "oomScoreAdj": 0,
-                }
-            )
-        )
+        self._config = write_config(base / "config.json", self.manifests, self.layout)
         self._tasks = TaskOwner("life")
         self.kubelet = None
         self._running = None
@@ -304,27 +235,6 @@ class Life:
         assert {path.name for path in self.layout.pods.iterdir()} <= uids
         assert {path.stem for path in self.layout.root.glob("pod-statuses/*")} == uids
         assert self.cgroups.pods() <= uids
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory):
-    return look("n", "", tmp_path_factory.mktemp("look"))
-
-
-@pytest.fixture
-def one_thread(monkeypatch, blockbuster):
-    """Blocking work is done at once, on the loop: virtual time does not wait for threads."""
-    blockbuster.deactivate()
-
-    def inline(loop, executor, function, *arguments):
-        future = loop.create_future()
-        try:
-            future.set_result(function(*arguments))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-    monkeypatch.setattr(asyncio.BaseEventLoop, "run_in_executor", inline)
 
 
 ACTIONS = ("add", "add", "change", "remove", "exit", "end-sandbox", "outage", "fault", "restart", "crash")

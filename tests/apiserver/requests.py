@@ -1,6 +1,6 @@
 """The log of requests: what was asked of the double, by whom, and what it answered."""
 
-import time
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -23,8 +23,8 @@ class Request:
     body: Any = None
     #: The HTTP code answered; 0 when none was yet, or ever.
     code: int = 0
-    #: Seconds on the monotonic clock.
-    at: float = field(default_factory=time.monotonic)
+    #: Seconds on the event loop's clock.
+    at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
 
 
 class RequestLog:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +42,7 @@ class ApiServer:
         bookmark_period: float = 60.0,
         watch_list: WatchList = "on",
         seed: int = 0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """:param tls: HTTPS, with client certificates.
         :param anonymous: let requests without credentials in.
@@ -52,12 +52,13 @@ class ApiServer:
         :param bookmark_period: seconds between bookmarks.
         :param watch_list: what sendInitialEvents brings: "on", "refused" (422) or "error" (an ERROR event).
         :param seed: of names and UIDs.
+        :param now: wall time.
         """
         randomness = random.Random(seed)
         self.store = Store(window)
-        self.registry = Registry(self.store, lambda: datetime.now(UTC), randomness)
-        self.users = Users(time.time, anonymous=anonymous)
-        self.reviews = Reviews(self.users, self.store)
+        self.registry = Registry(self.store, now, randomness)
+        self.users = Users(lambda: now().timestamp(), anonymous=anonymous)
+        self.reviews = Reviews(self.users, self.store, now=lambda: now().timestamp())
         self.faults = Faults()
         self.requests = RequestLog()
         self.authority = Authority()

@@ -48,6 +48,16 @@ def make_socket(address: _AddrInfo) -> socket.socket:
     return made
 
 
+def make_connector(context: ssl.SSLContext | None) -> aiohttp.BaseConnector:
+    """What a line's connections are made with."""
+    return aiohttp.TCPConnector(
+        ssl=context if context is not None else True,
+        limit=0,
+        keepalive_timeout=_IDLE,
+        socket_factory=make_socket,
+    )
+
+
 class Line:
     """Connections made with one TLS context."""
 
@@ -55,15 +65,9 @@ class Line:
         """*agent* is the User-Agent of every request."""
         self.context = context
         self.retired = False
-        connector = aiohttp.TCPConnector(
-            ssl=context if context is not None else True,
-            limit=0,
-            keepalive_timeout=_IDLE,
-            socket_factory=make_socket,
-        )
         # The environment's proxies are read as Go reads them, not as aiohttp does.
         self.session = aiohttp.ClientSession(
-            connector=connector,
+            connector=make_connector(context),
             headers={"User-Agent": agent},
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,

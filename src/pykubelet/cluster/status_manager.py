@@ -112,8 +112,8 @@ class _Entry:
     reread: bool = False
     #: A final phase is not shown yet, because containers may still run.
     held: bool = False
-    #: UID and version of the API server's object that nothing more is to be told about.
-    done_with: tuple[str, str] | None = None
+    #: UID of the API server's object that nothing more is to be told about: it goes, or is gone.
+    done_with: str = ""
     #: What the last look at the API server's object was made of; the same again says nothing new.
     looked_at: tuple[str, str, int, bool] | None = None
 
@@ -215,7 +215,7 @@ class StatusManager:
         """
         entry = self._entries.get(uid)
         shown = self._shown(entry) if entry is not None else None
-        if entry is None or shown is None or entry.done_with == _version(shown):
+        if entry is None or shown is None or entry.done_with == shown.metadata.uid:
             return
         if self._unsent(entry, shown) or self._deletable(entry, shown):
             self._queue.add(uid, urgent=True)
@@ -274,7 +274,7 @@ class StatusManager:
     def _out_of_step(self, entry: _Entry) -> bool:
         """Whether the API server is to be told something, though nothing here happened."""
         shown = self._shown(entry)
-        if shown is None or entry.done_with == _version(shown):
+        if shown is None or entry.done_with == shown.metadata.uid:
             return False
         if self._unsent(entry, shown) or self._deletable(entry, shown):
             return True
@@ -298,7 +298,7 @@ class StatusManager:
         """
         entry = self._entries.get(uid)
         shown = self._shown(entry) if entry is not None else None
-        if entry is None or shown is None or entry.done_with == _version(shown):
+        if entry is None or shown is None or entry.done_with == shown.metadata.uid:
             # Nobody to tell: the object is gone, or the mirror of a static pod is yet to come.
             return
         try:
@@ -360,7 +360,7 @@ class StatusManager:
         await self._request(
             "delete", self._api.delete(paths.pods(meta.namespace, meta.name), grace=0, uid=meta.uid)
         )
-        entry.done_with = _version(shown)
+        entry.done_with = shown.metadata.uid
         self._journal.record(
             "PodDeleted",
             "the API server may forget the pod",
@@ -374,7 +374,7 @@ class StatusManager:
         :raises Refused: it is to be tried again.
         """
         if error.not_found:
-            entry.done_with = _version(shown)
+            entry.done_with = shown.metadata.uid
             self._journal.record(
                 "StatusGivenUp", "the pod is not to be told about any more",
                 pod=pod_ref(entry.pod), cause=str(error),

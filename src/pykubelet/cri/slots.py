@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pykubelet.base.clock import Clock
 from pykubelet.cri.door import Turn
 
-#: After so many later tickets went before it, a ticket goes next whatever its rank.
-PATIENCE = 24
+#: After so many later tickets went before it, a ticket goes next whatever its rank. More than a full
+#: node that starts at once needs (two calls for each pod that goes on), else its order would be lost.
+PATIENCE = 600
 
 
 @dataclass(eq=False, slots=True)
