@@ -21,7 +21,7 @@ from pykubelet.cluster.bootstrap import Bootstrap
 from pykubelet.cluster.certificate_manager import CertificateManager
 from pykubelet.cluster.certificate_requests import CLIENT
 from pykubelet.cluster.certificate_watch import ClientCertificateWatch
-from pykubelet.cluster.client import ApiClient
+from pykubelet.cluster.client import TIMEOUT, ApiClient
 from pykubelet.cluster.credentials import FileCredentials
 from pykubelet.cluster.kubeconfig import Access
 from pykubelet.cluster.kubeconfig import load as load_kubeconfig
@@ -52,13 +52,13 @@ class Tools:
         return FileCredentials(access, self.clock, metrics=self.metrics, pair_comes_later=pair_comes_later)
 
     def client(
-        self, credentials: FileCredentials, *, timeout: float | None = None, qps: float = -1, burst: int = 0
+        self, credentials: FileCredentials, *, timeout: float = TIMEOUT, qps: float = -1, burst: int = 0
     ) -> ApiClient:
         """A client that follows *credentials*; *timeout* in seconds."""
         client = ApiClient(
             credentials,
             user_agent=user_agent(),
-            timeout=timeout or 30.0,
+            timeout=timeout,
             qps=qps,
             burst=burst,
             clock=self.clock,
@@ -122,13 +122,12 @@ class _Rotation:
         initial: tuple[bytes, bytes] | None, give_up: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._first = tools.credentials(first, pair_comes_later=True)
-        asker, self._own = tools.client(self._first), tools.client(own)
-        self._asker = asker
+        self._asker, self._own = tools.client(self._first), tools.client(own)
         self.manager = CertificateManager(
             CLIENT,
             bootstrap.store,
             lambda: client_template(node),
-            lambda pair: asker if pair is None else self._own,
+            lambda pair: self._asker if pair is None else self._own,
             clock=tools.clock,
             random=tools.rng,
             metrics=tools.metrics,

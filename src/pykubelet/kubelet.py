@@ -24,6 +24,7 @@ from pykubelet.base.layout import Layout
 from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import Stage, Stages, TaskOwner
 from pykubelet.cluster.status_manager import StatusManager
+from pykubelet.cluster.tls import TlsMaterialError
 from pykubelet.config import Loaded
 from pykubelet.connection import Connection
 from pykubelet.containers.doors import NoObjects, NoRuntimeClasses, NoServices
@@ -46,6 +47,7 @@ from pykubelet.node_api import LocalNodeApi
 from pykubelet.observe.health import RuntimeHealth
 from pykubelet.observe.observer import Observer
 from pykubelet.observe.types import ObservedPod
+from pykubelet.pods.actuated import ActuatedResources
 from pykubelet.pods.admission import (
     AdmissionChain,
     PodFeatures,
@@ -232,6 +234,8 @@ class Kubelet:
         cluster = self.cluster
         self.store = PodStore()
         self.sources = PodConfig(clock, journal, events)
+        # Known from the beginning: nothing is complete before the manifests were read.
+        self._send_static = self.sources.channel("file") if config.staticPodPath else None
         self.local_statuses = LocalStatuses(
             self.layout.root / "pod-statuses", None if cluster is not None else self._status_changed
         )
@@ -254,9 +258,7 @@ class Kubelet:
             sources_ready=self.sources.all_sources_ready,
             node_allocatable_memory=lambda: self.node.allocatable.get("memory", Quantity.zero()).value(),
             ending=self._ending,
-            feeds=Feeds(node=self.node)
-            if cluster is None
-            else Feeds(cluster.objects, cluster.tokens, self.node),
+            feeds=Feeds(node=self.node) if cluster is None else cluster.feeds(self.node),
             refresh_period=refresh_period(self._loaded),
             rng=self._rng,
         )
@@ -290,6 +292,7 @@ class Kubelet:
             on_verdict=self._verdict,
             rng=self._rng,
         )
+        self.actuated = ActuatedResources(self.layout.actuated_state, clock)
         self.reasons = ReasonCache()
         self.crash_loop = crash_loop_of(self._loaded)
         self.workers = PodWorkers(
@@ -324,7 +327,14 @@ class Kubelet:
 
     def _syncer(self) -> PodSyncer:
         executor = Executor(
-            self.clock, self.journal, self.events, self.starter, self.crash_loop, self.reasons, self._read
+            self.clock,
+            self.journal,
+            self.events,
+            self.starter,
+            self.crash_loop,
+            self.reasons,
+            self._read,
+            self.actuated.made,
         )
         started = self.clock.now()
         return PodSyncer(
@@ -390,6 +400,7 @@ class Kubelet:
                 volumes_gone=lambda uid: not self.volumes.mounted(uid),
                 on_gone=self.volumes.reconsider,
                 on_leftovers=self._leftovers.set,
+                on_known=self.actuated.keep_only,
             ),
         )
         self.gc = ContainerGC(
@@ -436,6 +447,7 @@ class Kubelet:
             serving=None if cluster is None else cluster.serving,
             node_logs=SystemLogFiles(),
             checkpoints=self.api,
+            flags=self._loaded.command_line,
         )
         self.admin = AdminServer(
             self.layout.admin_socket,
@@ -452,6 +464,7 @@ class Kubelet:
         early.add(Stage("data directories", start=self._make_directories))
         early.add(Stage("journal", start=self.journal.start, stop=self.journal.stop))
         early.add(Stage("statuses", start=self.local_statuses.start, stop=self.local_statuses.stop))
+        early.add(Stage("actuated resources", start=self.actuated.start, stop=self.actuated.stop))
         if self.cluster is not None:
             self.cluster.early_stages(early)
         early.add(Stage("resolver check", start=self.starter.check_resolver))
@@ -493,8 +506,12 @@ class Kubelet:
                 self.events.node_event("Warning", "CgroupV1", CGROUP_V1_DEPRECATED)
             notify.send("READY=1", os.environ)
             await stop.wait()
+        except TlsMaterialError as error:
+            raise StartError(f"--kubeconfig: {error}") from error
         finally:
             notify.send("STOPPING=1", os.environ)
+            # A runtime that comes up only now must not start what waited for it.
+            await self.health.stop()
             await self.stages.stop()
         if self._fatal:
             raise StartError(self._fatal)
@@ -528,18 +545,23 @@ class Kubelet:
             self._tasks.spawn("watchdog", notify.watchdog(seconds, self.loop_problem))
 
     async def _start_sources(self) -> None:
-        path = self.config.staticPodPath
-        if not path:
+        if self._send_static is None:
             return
         source = FileSource(
-            Path(path),
+            Path(self.config.staticPodPath),
             self.node.name,
-            self.sources.channel("file"),
+            self._send_static,
             self.journal,
             self.events,
+            running=self._running_pods,
             period=self.config.fileCheckFrequency.seconds,
         )
         self._tasks.forever("file source", source.run, pause=self.clock.sleep)
+
+    async def _running_pods(self) -> Sequence[ObservedPod]:
+        """What runs, as soon as it was looked at once."""
+        await self._settled.wait()
+        return [pod for uid in self.observer.cached_uids() if (pod := self.observer.cached(uid)) is not None]
 
     # --- what depends on the runtime ------------------------------------------
 

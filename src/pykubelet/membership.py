@@ -16,7 +16,7 @@ from pykubelet.api.core import Pod, PodStatus
 from pykubelet.api.node import Node, Taint
 from pykubelet.api.podinfo import full_name, is_static
 from pykubelet.base.clock import Clock
-from pykubelet.base.journal import Events, Journal
+from pykubelet.base.journal import Events, Journal, PodRef
 from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import Stage, Stages
 from pykubelet.cluster.certificate_manager import CertificateManager
@@ -35,7 +35,8 @@ from pykubelet.cluster.reviews import AccessReviews, TokenReviews
 from pykubelet.cluster.rotation import Template, serving_template
 from pykubelet.cluster.runtime_classes import RuntimeClassLister
 from pykubelet.cluster.services import ServiceLister
-from pykubelet.cluster.status_manager import Keeper, StatusManager, StatusRules
+from pykubelet.cluster.status_doors import Keeper, StatusRules
+from pykubelet.cluster.status_manager import StatusManager
 from pykubelet.cluster.tokens import TokenManager
 from pykubelet.config import Loaded
 from pykubelet.connection import Connection
@@ -51,7 +52,7 @@ from pykubelet.node.images import ImageList
 from pykubelet.node.object import NodeIdentity, bare_node, reconciled
 from pykubelet.node.pod_cidr import PodCidr
 from pykubelet.node.status import NodeUpdate, StatusFacts, container_runtime_version, updated_node
-from pykubelet.pods.lifecycle import WorkerPhase, final_phase
+from pykubelet.pod_views import PodViews
 from pykubelet.pods.sources import PodConfig
 from pykubelet.pods.status import settle_status, terminal_status
 from pykubelet.pods.status_conditions import OWNED_CONDITIONS
@@ -105,7 +106,9 @@ class Membership:
         self._journal = journal
         self._metrics = metrics
         self._on_serving = on_serving
-        self.poster = EventPoster(connection.events, clock, rng, metrics, name)
+        self.poster = EventPoster(
+            connection.events, clock, rng, metrics, name, resource_version=self._version_of
+        )
         self.node_watch = NodeWatch(api, name, clock, rng, on_change=self._node_changed)
         self.objects = ObjectManager(
             api,
@@ -196,7 +199,13 @@ class Membership:
 
         *passed* tells whether all pods of the node were seen, so that one without a worker has ended.
         """
-        self.pods = _Pods(store, workers, passed, lambda uid: self.source.get(uid))
+        self.pods = PodViews(
+            store,
+            workers,
+            passed,
+            watched=lambda uid: self.source.get(uid),
+            complete=lambda: self._sources.all_sources_ready(),
+        )
         self.statuses = StatusManager(
             self.connection.api,
             self.pods,
@@ -215,6 +224,7 @@ class Membership:
     ) -> None:
         """Build what tells of the node and brings its pods; *pod_cidr* hears of the Node's."""
         self._pod_cidr = pod_cidr
+        self._sources = sources
         config, flags, name = self._loaded.config, self._loaded.flags, node.name
         self._node = node
         self._view = runtime
@@ -310,6 +320,8 @@ class Membership:
 
     def mirror_changed(self, mirror: Pod) -> None:
         """A mirror pod was brought, changed or taken away."""
+        if not self.pods.complete():
+            self.statuses.recall(mirror)
         self.mirrors.reconsider(full_name(mirror))
         static = self.pods.static(full_name(mirror))
         if static is not None:
@@ -352,6 +364,11 @@ class Membership:
     def dependent_stages(self, stages: Stages) -> None:
         """What needs a runtime that answers."""
         stages.add(Stage("image list", start=self.images.start, stop=self.images.stop))
+
+    def _version_of(self, ref: PodRef) -> str:
+        """The resourceVersion of a pod as the watch last brought it; empty for static pods."""
+        pod = self.source.get(ref.uid)
+        return "" if pod is None else pod.metadata.resourceVersion
 
     # --- the Node -------------------------------------------------------------
 
@@ -409,71 +426,3 @@ def initial_taints(loaded: Loaded) -> tuple[Taint, ...]:
         Taint(key=taint.key, value=taint.value, effect=taint.effect)
         for taint in loaded.config.registerWithTaints
     )
-
-
-class _Pods:
-    """Implements the doors ``ApiPods`` and ``StaticPods`` of the room ``cluster``."""
-
-    def __init__(
-        self,
-        store: PodStore,
-        workers: Callable[[], PodWorkers],
-        passed: Callable[[], bool],
-        watched: Callable[[str], Pod | None],
-    ) -> None:
-        self._store = store
-        self._workers = workers
-        self._passed = passed
-        self._watched = watched
-
-    def shown(self, pod: Pod) -> Pod | None:
-        """See ``ApiPods``."""
-        if not is_static(pod):
-            return self._watched(pod.metadata.uid)
-        namesake = self._store.by_name(pod.metadata.namespace, pod.metadata.name)
-        if namesake is not None and namesake.metadata.uid != pod.metadata.uid:
-            return None
-        mirror = self._store.mirror_of(pod)
-        return None if mirror is None else self._watched(mirror.metadata.uid) or mirror
-
-    def desired(self, uid: str) -> Pod | None:
-        """The pod as its source has it."""
-        return self._store.get(uid)
-
-    def needs_objects(self, pod: Pod) -> bool:
-        """Whether containers of the pod may yet be made."""
-        state = self._workers().state(pod.metadata.uid)
-        ended = state is not None and state.phase is WorkerPhase.FINISHED
-        return self.desired(pod.metadata.uid) is not None and not ended and not final_phase(pod)
-
-    def may_run(self, uid: str) -> bool:
-        """See ``ApiPods``."""
-        state = self._workers().state(uid)
-        return not self._passed() if state is None else state.containers_may_run
-
-    def finished(self, uid: str) -> bool:
-        """See ``ApiPods``."""
-        state = self._workers().state(uid)
-        return self._passed() if state is None else state.phase is WorkerPhase.FINISHED
-
-    def names(self) -> Collection[str]:
-        """See ``StaticPods``."""
-        pods = [*filter(is_static, self._store.pods()), *self._store.mirrors()]
-        return {full_name(pod) for pod in pods}
-
-    def static(self, full_name: str) -> Pod | None:
-        """See ``StaticPods``."""
-        return self._by_full_name(full_name)
-
-    def mirror(self, full_name: str) -> Pod | None:
-        """See ``StaticPods``."""
-        return self._store.mirror_named(full_name)
-
-    def terminating(self, full_name: str) -> bool:
-        """See ``StaticPods``."""
-        return self._workers().static_terminating(full_name)
-
-    def _by_full_name(self, full_name: str) -> Pod | None:
-        name, _, namespace = full_name.rpartition("_")
-        pod = self._store.by_name(namespace, name)
-        return pod if pod is not None and is_static(pod) else None

@@ -20,6 +20,9 @@ FRESHNESS_WAIT = 3.0
 #: Seconds of a watch that names no time-out (a real server draws 30 to 60 minutes).
 LONGEST_WATCH = 1800.0
 
+#: Seconds too few to wait for: in virtual time a wait may end that much too early.
+_NEAR = 0.001
+
 encode = msgspec.json.encode
 
 _OLD_TOKEN = (
@@ -238,9 +241,10 @@ class Watch:
                 event = self._event(change)
                 if event is not None:
                     yield event
-            if loop.time() >= end:
+            now = loop.time() + _NEAR
+            if now >= end:
                 return
-            if loop.time() >= bookmark_at:
+            if now >= bookmark_at:
                 bookmark_at = loop.time() + self._settings.bookmark_period
                 if self._bookmarks:
                     # Nothing of this resource happened since, else it would have been sent.

@@ -1,16 +1,23 @@
 """``pykubelet run`` as its user meets it: what it refuses, and what it says instead of starting."""
 
+import asyncio
 import json
 import logging
+import os
 import subprocess
 import sys
 
 import pytest
+from tests.memory_node import write_config
 
 from pykubelet import KUBELET_VERSION
+from pykubelet.base.layout import RUN_DIR_VARIABLE, Layout
+from pykubelet.cli import run as daemon
 from pykubelet.cli.logformat import JSONFormatter, KlogFormatter
 from pykubelet.cli.run import run
+from pykubelet.kubelet import StartError
 
+RUN = "import sys; from pykubelet.cli.run import run; sys.exit(run(sys.argv[1:]))"
 KIND = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 
 
@@ -139,3 +146,55 @@ def test_json_lines_have_the_kubelets_fields() -> None:
     failed = json.loads(JSONFormatter().format(record(logging.ERROR, ValueError("ouch"))))
     assert failed["err"] == "ouch"
     assert "v" not in failed
+
+
+async def test_a_bootstrap_that_waits_ends_when_the_daemon_is_to_end(monkeypatch) -> None:
+    waits = asyncio.Event()
+
+    async def forever(*_):
+        waits.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(daemon, "make_kubelet", forever)
+    stop = asyncio.Event()
+    made = asyncio.create_task(daemon._made(None, None, None, stop))  # noqa: TID251
+    await waits.wait()
+    stop.set()
+    async with asyncio.timeout(5):
+        assert await made is None
+
+
+async def test_why_there_is_no_way_to_the_cluster_is_told(monkeypatch, caplog) -> None:
+    async def refused(*_):
+        raise StartError("no way")
+
+    monkeypatch.setattr(daemon, "make_kubelet", refused)
+    with pytest.raises(StartError, match="no way"):
+        await daemon._made(None, None, None, asyncio.Event())
+    assert not caplog.records
+
+
+def test_a_client_certificate_that_cannot_be_used_is_one_line(mount_area) -> None:
+    layout = Layout(root=mount_area / "root", pod_logs=mount_area / "logs", run=mount_area / "run")
+    file = write_config(mount_area / "config.json", mount_area, layout)
+    kubeconfig = mount_area / "kubeconfig"
+    kubeconfig.write_text(
+        json.dumps(
+            {
+                "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+                "users": [{"name": "u", "user": {"client-certificate": "gone", "client-key": "gone"}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+        )
+    )
+    arguments = [f"--config={file}", f"--kubeconfig={kubeconfig}", f"--root-dir={layout.root}"]
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN, *arguments, "--hostname-override=n"],
+        capture_output=True, text=True, check=False, timeout=50,
+        env={**os.environ, RUN_DIR_VARIABLE: str(layout.run)},
+    )  # fmt: skip
+    assert ended.returncode == 1
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("pykubelet ") and "unable to read the client certificate" in last
+    assert "Traceback" not in ended.stderr

@@ -130,14 +130,16 @@ class CsrApi:
         self._fail()
         return self._known[path.rpartition("/")[2]]  # type: ignore[return-value]
 
-    async def list(self, path: str, kind: type[T], *, query: Query | None = None) -> tuple[list[T], str]:
+    async def list(
+        self, path: str, kind: type[T], *, query: Query | None = None, last_known: Any = None
+    ) -> tuple[list[T], str]:
         self._fail()
         name = (query or {})["fieldSelector"].removeprefix("metadata.name=")
         found = [csr for csr in self._known.values() if csr.metadata.name == name]
         return found, str(self._version)  # type: ignore[return-value]
 
     async def watch(
-        self, path: str, kind: type[T], *, query: Query | None = None
+        self, path: str, kind: type[T], *, query: Query | None = None, last_known: Any = None
     ) -> AsyncGenerator[Change[T], None]:
         self._fail()
         self.watches += 1

@@ -23,6 +23,8 @@ class ListWatchApi:
         self.failures: list[ClusterError] = []
         self.down: ClusterError | None = None
         self.asked: list[tuple[str, dict[str, str]]] = []
+        #: Keys of objects that cannot be decoded.
+        self.unreadable: set[str] = set()
         self._moved = asyncio.Condition()
         self._cut = 0
         self._cut_error: ClusterError | None = None
@@ -70,13 +72,17 @@ class ListWatchApi:
         if self.failures:
             raise self.failures.pop(0)
 
-    async def list(self, path: str, kind: Any, *, query: Query | None = None) -> Any:
+    def _read(self, key: str, obj: Any, last_known: Any) -> Any:
+        return last_known(obj) if key in self.unreadable else obj
+
+    async def list(self, path: str, kind: Any, *, query: Query | None = None, last_known: Any = None) -> Any:
         self.asked.append(("list", dict(query or {})))
         self._fail()
-        return list(self.objects.values()), str(self.version)
+        read = [self._read(key, obj, last_known) for key, obj in self.objects.items()]
+        return [obj for obj in read if obj is not None], str(self.version)
 
     async def watch(
-        self, path: str, kind: Any, *, query: Query | None = None
+        self, path: str, kind: Any, *, query: Query | None = None, last_known: Any = None
     ) -> AsyncGenerator[Change[Any], None]:
         asked = dict(query or {})
         initial = "sendInitialEvents" in asked
@@ -87,8 +93,10 @@ class ListWatchApi:
             if not self.watch_lists:
                 raise Refused(422, "Invalid", "sendInitialEvents is forbidden")
             version = self.version
-            for obj in list(self.objects.values()):
-                yield Change("ADDED", obj, obj.metadata.resourceVersion)
+            for key, obj in list(self.objects.items()):
+                read = self._read(key, obj, last_known)
+                if read is not None:
+                    yield Change("ADDED", read, obj.metadata.resourceVersion)
             yield Change("BOOKMARK", kind(), str(version), initial_events_end=True)
         else:
             version = int(asked["resourceVersion"])

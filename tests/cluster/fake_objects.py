@@ -85,7 +85,9 @@ class FakeObjects:
             raise not_found(name)
         return found  # type: ignore[return-value]
 
-    async def list(self, path: str, kind: type[T], *, query: Query | None = None) -> tuple[list[T], str]:
+    async def list(
+        self, path: str, kind: type[T], *, query: Query | None = None, last_known: Any = None
+    ) -> tuple[list[T], str]:
         name = (query or {})["fieldSelector"].removeprefix("metadata.name=")
         collection = self._collection(path)
         self.asked[f"list {collection}/{name}"] += 1
@@ -96,7 +98,7 @@ class FakeObjects:
         return ([found] if found is not None else []), str(self.version)  # type: ignore[list-item]
 
     async def watch(
-        self, path: str, kind: type[T], *, query: Query | None = None
+        self, path: str, kind: type[T], *, query: Query | None = None, last_known: Any = None
     ) -> AsyncGenerator[Change[T], None]:
         asked = dict(query or {})
         self.queries.append(asked)

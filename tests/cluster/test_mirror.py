@@ -68,6 +68,14 @@ def test_what_is_done_about_a_mirror(static, mirror, node, terminating, expected
     assert (type(action) if action is not None else None) is expected
 
 
+def test_a_mirror_stays_until_all_static_pods_are_known() -> None:
+    mirror = mirror_of(static_pod())
+    assert mirror_action(None, mirror, NODE, terminating=False, complete=False) is None
+    # What is known to be wrong is not waited with.
+    changed = mirror_action(static_pod(digest="h2"), mirror, NODE, terminating=False, complete=False)
+    assert isinstance(changed, DeleteMirror)
+
+
 class World:
     """Static pods, the watch, the node's object, and stories."""
 
@@ -76,6 +84,7 @@ class World:
         self.statics: dict[str, Pod] = {}
         self.watched: dict[str, Pod] = {}
         self.ending: set[str] = set()
+        self.all_known = True
         self.node: Node | None = NODE
         self.stories: list[str] = []
         self.events: list[tuple[str, str]] = []
@@ -91,6 +100,9 @@ class World:
 
     def terminating(self, name) -> bool:
         return name in self.ending
+
+    def complete(self) -> bool:
+        return self.all_known
 
     def record(self, decision, text, **facts) -> None:
         self.stories.append(decision)

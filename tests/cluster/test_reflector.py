@@ -87,12 +87,40 @@ async def test_a_server_without_watch_list_is_listed_and_not_asked_again() -> No
     assert api.count("list") == 2
 
 
+@pytest.mark.parametrize("watch_list", [True, False])
+async def test_what_cannot_be_decoded_in_a_new_list_stays_as_it_was(watch_list: bool) -> None:
+    api, told = ListWatchApi(), Told()
+    before = await api.put(thing("a"))
+    async with running(api, told, watch_list=watch_list) as reflector:
+        await reflector.synced.wait()
+        api.unreadable |= {"a", "b"}
+        await api.cut()
+        await api.put(thing("a"))
+        await api.put(thing("b"))
+        api.forget_history()
+        await asyncio.sleep(60)
+        assert dict(reflector.items) == {"a": before}
+        api.unreadable.clear()
+        after = await api.put(thing("a"))
+        await asyncio.sleep(60)
+        assert reflector.get("a") == after
+        await api.remove("a")
+        await asyncio.sleep(1)
+        assert reflector.get("a") is None
+    assert len(told.syncs) == 2
+    assert told.changes[-1] == ("DELETED", "a")
+    assert ("DELETED", "a") not in told.changes[:-1]
+
+
 async def test_a_server_that_does_not_understand_watch_list_is_listed() -> None:
     class Old(ListWatchApi):
-        def watch(self, path: str, kind: Any, *, query: Any = None) -> Any:
+        def watch(self, path: str, kind: Any, *, query: Any = None, last_known: Any = None) -> Any:
             plain = {key: value for key, value in query.items() if key != "sendInitialEvents"}
             return super().watch(
-                path, kind, query={**plain, "resourceVersion": query["resourceVersion"] or "0"}
+                path,
+                kind,
+                query={**plain, "resourceVersion": query["resourceVersion"] or "0"},
+                last_known=last_known,
             )
 
     api = Old()

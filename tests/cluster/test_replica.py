@@ -162,6 +162,14 @@ def test_the_course_of_lists() -> None:
     assert course.failed(Ask.WATCH, Refused(410, "Expired", "")) is True
 
 
+def test_a_watch_list_that_is_too_old_even_from_nowhere_gives_way_to_a_list() -> None:
+    course = Course()
+    assert course.failed(Ask.WATCH_LIST, Refused(410, "Expired", "")) is True
+    assert course.ask("7") == (Ask.WATCH_LIST, "")
+    assert course.failed(Ask.WATCH_LIST, Refused(410, "Expired", "")) is False
+    assert course.ask("7") == (Ask.LIST, "")
+
+
 def test_a_watch_goes_on_where_it_was_after_the_servers_own_troubles() -> None:
     course = Course()
     course.listed()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from tests.cluster.pods_api import PodsApi
 
 from pykubelet.api.core import (
@@ -24,7 +25,8 @@ from pykubelet.base.clock import LoopClock
 from pykubelet.base.journal import NullJournal
 from pykubelet.base.metrics import Metrics
 from pykubelet.cluster.errors import Refused, Unreachable
-from pykubelet.cluster.status_manager import StatusManager, StatusRules
+from pykubelet.cluster.status_doors import StatusRules
+from pykubelet.cluster.status_manager import StatusManager
 from pykubelet.pods.status_conditions import OWNED_CONDITIONS
 from pykubelet.pods.status_merge import settle_status, terminal_status
 from pykubelet.pods.statuses import LocalStatuses
@@ -443,6 +445,46 @@ async def test_a_static_pods_status_waits_for_its_mirror_and_survives_restarts(w
     again.keep_only(set())
     assert again.get("hash") is None
     await again.stop()
+
+
+async def test_what_a_mirror_shows_is_the_last_status_until_its_static_pod_is_heard_of(
+    world, tmp_path
+) -> None:
+    static = Pod(
+        metadata=ObjectMeta(
+            name="etcd", namespace="ns", uid="hash", annotations={"kubernetes.io/config.source": "file"}
+        )
+    )
+    keeper = LocalStatuses(tmp_path)
+    keeper.set(static, status("Running", message="long ago"))
+    manager = await world.manager(keeper=keeper)
+    notes = {"kubernetes.io/config.mirror": "hash"}
+    shown = replace(world.bind("etcd", uid="m", annotations=notes), status=status("Running", ready=True))
+    manager.recall(shown)
+    assert manager.get("hash") == shown.status
+    # Later ones are echoes of what is told here.
+    manager.recall(replace(shown, status=status("Running")))
+    assert manager.get("hash") == shown.status
+    manager.set(static, status("Running", message="now"))
+    assert world.told == [("Running", "Running")]
+    assert manager.get("hash").message == "now"
+    manager.remove("hash")
+    assert manager.get("hash") is None
+    await manager.stop()
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Failed", "Succeeded"])
+async def test_only_a_running_pod_is_remembered_by_its_mirror(world, phase) -> None:
+    manager = await world.manager()
+    mirror = world.bind("etcd", uid="m", annotations={"kubernetes.io/config.mirror": "hash"})
+    manager.recall(replace(mirror, status=status(phase)))
+    running = replace(mirror, status=status("Running"))
+    manager.recall(replace(running, metadata=replace(running.metadata, deletionTimestamp=NOON)))
+    assert manager.get("hash") is None
+    manager.recall(running)
+    manager.keep_only(set())
+    assert manager.get("hash") is None
+    await manager.stop()
 
 
 async def test_our_own_answer_counts_until_the_watch_has_caught_up(world) -> None:

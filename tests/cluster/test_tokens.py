@@ -54,7 +54,9 @@ class FakeTokens:
     ) -> T:
         raise NotImplementedError
 
-    async def list(self, path: str, kind: type[T], *, query: Query | None = None) -> tuple[list[T], str]:
+    async def list(
+        self, path: str, kind: type[T], *, query: Query | None = None, last_known: Any = None
+    ) -> tuple[list[T], str]:
         raise NotImplementedError
 
     async def update(self, path: str, body: Any, kind: type[T], *, timeout: float | None = None) -> T:
@@ -69,7 +71,7 @@ class FakeTokens:
         raise NotImplementedError
 
     def watch(
-        self, path: str, kind: type[T], *, query: Query | None = None
+        self, path: str, kind: type[T], *, query: Query | None = None, last_known: Any = None
     ) -> AsyncGenerator[Change[T], None]:
         raise NotImplementedError
 

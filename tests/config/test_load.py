@@ -323,3 +323,8 @@ def test_merge_patch_is_idempotent(target: dict[str, object], patch: dict[str, o
 )
 def test_merge_patch_examples(target: object, patch: object, merged: object) -> None:
     assert merge_patch(target, patch) == merged
+
+
+def test_the_command_line_is_kept_as_it_was_written_without_passwords() -> None:
+    loaded = run("-v=4", "--max_pods", "7", "--max-pods=8", "--storage-driver-password=hush")
+    assert loaded.command_line == {"v": "4", "max-pods": "8"}

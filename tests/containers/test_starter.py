@@ -10,6 +10,8 @@ from pykubelet.api.core import (
     ConfigMapEnvSource,
     Container,
     EnvFromSource,
+    EnvVar,
+    EnvVarSource,
     EphemeralContainer,
     ExecAction,
     Lifecycle,
@@ -19,7 +21,7 @@ from pykubelet.api.core import (
     TCPSocketAction,
 )
 from pykubelet.api.mounted import MountedVolume
-from pykubelet.api.volumes import VolumeMount
+from pykubelet.api.volumes import ObjectFieldSelector, VolumeMount
 from pykubelet.base.clock import LoopClock
 from pykubelet.base.errors import SandboxError, StartError
 from pykubelet.containers import ContainerSettings, Starter
@@ -169,6 +171,13 @@ async def test_volumes_and_their_sub_paths(starter, runtime, volumes, make_pod):
         ("/host/v", "/v", True),
         ("/host/v/a", "/w", True),
     ]
+
+
+async def test_on_the_hosts_network_the_pods_ip_is_the_nodes(starter, runtime, make_pod, node):
+    own = EnvVar(name="IP", valueFrom=EnvVarSource(fieldRef=ObjectFieldSelector(fieldPath="status.podIP")))
+    container_id = await begin(starter, runtime, make_pod(app(env=[own]), hostNetwork=True))
+    made = {env.key: env.value for env in runtime.world.containers[container_id].config.envs}
+    assert made["IP"] == node.host_ips[0].encode()
 
 
 async def test_an_absent_image(starter, runtime, told, make_pod):

@@ -90,7 +90,8 @@ def test_features():
         )
     )
     assert status.handlers[0].user_namespaces and not status.handlers[0].recursive_read_only_mounts
-    assert status.supplemental_groups_policy
+    assert status.supplemental_groups_policy is True
+    assert convert.runtime_status(cri_v1.StatusResponse()).supplemental_groups_policy is None
     assert status.condition("RuntimeReady") is None
 
 

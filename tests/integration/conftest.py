@@ -4,10 +4,14 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+from tests.apiserver.cluster import a_cluster
+from tests.apiserver.fixtures import cluster
+from tests.integration.joined import Joined, joined_node
 
 from pykubelet.cli.up.containerd import PrivateContainerd
 from pykubelet.cli.up.images import sample_images
@@ -15,6 +19,8 @@ from pykubelet.cli.up.leftovers import mounts_below, processes, remove_cgroups
 from pykubelet.cli.up.oci import pack
 from pykubelet.linux.cgroup_discovery import discover
 from pykubelet.resources import create_root
+
+__all__ = ["cluster"]
 
 _NEEDED = ("containerd", "ctr", "runc", "iptables", "busybox", "tini-static")
 
@@ -83,6 +89,16 @@ def containerd(packed_images: dict[str, bytes]) -> Iterator[PrivateContainerd]:
     assert not [arguments for _, arguments in processes() if address in arguments], "shims left behind"
     assert os.listdir(directory) == [], "files left behind"
     directory.rmdir()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def joined(
+    containerd: PrivateContainerd, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Joined]:
+    """A node of a cluster, shared by the tests of a module (that run in the module's loop)."""
+    base = tmp_path_factory.mktemp("joined")
+    async with a_cluster() as cluster, joined_node(cluster, base, containerd) as made:
+        yield made
 
 
 @pytest.fixture

@@ -66,8 +66,12 @@ class Instance:
 class KilledNode:
     """The daemon with directories of its own at *base*, on the runtime at *endpoint*."""
 
-    def __init__(self, base: Path, endpoint: str, cgroup_root: str, **config) -> None:
+    def __init__(
+        self, base: Path, endpoint: str, cgroup_root: str, *, kubeconfig: Path | None = None, **config
+    ) -> None:
+        """*kubeconfig* makes it a node of a cluster."""
         self.base = base
+        self._kubeconfig = kubeconfig
         self.root = base / "root"
         self.logs = base / "logs"
         self.manifests = base / "manifests"
@@ -106,6 +110,8 @@ class KilledNode:
     def start(self) -> None:
         assert not self.alive
         arguments = [f"--config={self._config}", f"--root-dir={self.root}", f"--cert-dir={self.base / 'pki'}"]
+        if self._kubeconfig is not None:
+            arguments.append(f"--kubeconfig={self._kubeconfig}")
         with self.daemon_log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pykubelet", "run", "--hostname-override=node", *arguments],

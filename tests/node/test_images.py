@@ -38,12 +38,11 @@ class Runtime:
 
 @pytest.mark.looptime(start=0)
 async def test_what_was_seen_stays_until_something_else_is() -> None:
-    clock, told = LoopClock(), []
-    listed = ImageList(Runtime(), clock, on_change=lambda: told.append(clock.monotonic()))
+    clock = LoopClock()
+    listed = ImageList(Runtime(), clock)
     await listed.start()
     await clock.sleep(PERIOD * 2 + 1)
     assert [each.id for each in listed.images] == ["i"]
     await clock.sleep(PERIOD)
     assert [each.id for each in listed.images] == ["j"]
     await listed.stop()
-    assert told == [pytest.approx(0), pytest.approx(PERIOD * 3)]

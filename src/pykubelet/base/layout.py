@@ -66,6 +66,11 @@ class Layout:
         """Where the decision journal is kept over restarts."""
         return self.root / "journal.jsonl"
 
+    @property
+    def actuated_state(self) -> Path:
+        """Which resources each container was made with, for upstream's kubelet."""
+        return self.root / "actuated_pods_state"
+
     def pod(self, uid: str) -> Path:
         """The pod's directory."""
         return self.pods / uid

@@ -1,6 +1,7 @@
 """``pykubelet run``: the daemon, with every flag that the kubelet has."""
 
 import asyncio
+import asyncio.sslproto
 import gc
 import logging
 import os
@@ -11,13 +12,19 @@ import shutil
 import signal
 import sys
 import threading
+from typing import Final
 
 from pykubelet import KUBELET_VERSION, __version__
 from pykubelet.base.clock import SystemClock
 from pykubelet.base.layout import Layout
 from pykubelet.base.metrics import Metrics
+from pykubelet.base.tasks import first_of
 from pykubelet.cli.logformat import set_up_logging
+from pykubelet.cluster.bootstrap import BootstrapError
+from pykubelet.cluster.kubeconfig import KubeconfigError
+from pykubelet.cluster.tls import TlsMaterialError
 from pykubelet.config import ConfigError, HostFacts, Loaded, check_host, help_text, load, version_text
+from pykubelet.connection import Tools, connect
 from pykubelet.explain.journal import DecisionJournal
 from pykubelet.kubelet import Kubelet, Parts, StartError
 from pykubelet.linux.addresses import AddressError
@@ -29,6 +36,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds after the orderly end within which the process is gone, whatever its threads do.
 END_LIMIT = 10.0
+#: Bytes that asyncio reads at once from a TLS connection: what one TLS record holds.
+_TLS_READ: Final = 16 << 10
 
 
 def run(arguments: list[str]) -> int:
@@ -75,11 +84,16 @@ async def _serve(loaded: Loaded) -> int:
     if host.ip_problem:
         log.warning("the node's IP is %s: %s", host.ips[0], host.ip_problem)
     _allow_open_files(loaded.config.maxOpenFiles)
+    # Each connection keeps a buffer of that size, and each watch is a connection: the usual
+    # 256 KiB would be most of what it takes.
+    asyncio.sslproto.SSLProtocol.max_size = _TLS_READ
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    kubelet = await make_kubelet(loaded, host, layout)
+    kubelet = await _made(loaded, host, layout, stop)
+    if kubelet is None:
+        return 0
     # What was made until here lives as long as the daemon: no collection needs to look at it again.
     gc.collect()
     gc.freeze()
@@ -91,6 +105,27 @@ async def _serve(loaded: Loaded) -> int:
     return 0
 
 
+async def _made(loaded: Loaded, host: Host, layout: Layout, stop: asyncio.Event) -> Kubelet | None:
+    """The node agent; None if *stop* came first, as a bootstrap may wait for an hour.
+
+    :raises StartError: there is no way to the cluster.
+    """
+    made: list[Kubelet | Exception] = []
+
+    async def make() -> None:
+        try:
+            made.append(await make_kubelet(loaded, host, layout))
+        except (StartError, ValueError, OSError) as error:
+            # The caller tells it in one line.
+            made.append(error)
+
+    await first_of(make(), stop.wait())
+    found = made[0] if made else None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
 async def make_kubelet(loaded: Loaded, host: Host, layout: Layout) -> Kubelet:
     """The node agent, with its way to the cluster if there is to be one.
 
@@ -98,11 +133,6 @@ async def make_kubelet(loaded: Loaded, host: Host, layout: Layout) -> Kubelet:
     """
     if not loaded.flags.kubeconfig:
         return Kubelet(loaded, host, layout)
-    from pykubelet.cluster.bootstrap import BootstrapError
-    from pykubelet.cluster.kubeconfig import KubeconfigError
-    from pykubelet.cluster.tls import TlsMaterialError
-    from pykubelet.connection import Tools, connect
-
     clock = SystemClock()
     rng = random.Random()  # noqa: S311 - spreads load, guards nothing
     journal = DecisionJournal(clock, layout.journal_file)

@@ -1,7 +1,6 @@
 """Keeps one certificate of the node fresh: asks for it, waits, stores it, and asks again in time."""
 
 import asyncio
-import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable
@@ -260,8 +259,8 @@ class CertificateManager:
                     return None
         finally:
             waiting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await waiting
+            # A cancellation of our own must get through this wait.
+            await asyncio.wait({waiting})
         result = waiting.result()
         if isinstance(result, NotIssued):
             raise result

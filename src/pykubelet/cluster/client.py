@@ -27,7 +27,7 @@ from pykubelet.base.metrics import Metrics
 
 from .client_metrics import ClientMetrics
 from .connections import Connections, Line
-from .door import STRATEGIC_MERGE, Change, Query
+from .door import STRATEGIC_MERGE, Change, LastKnown, Query
 from .errors import Refused, Unreachable
 from .proxies import Proxy
 from .rate_limit import RateLimit
@@ -102,6 +102,24 @@ class _Meta(Obj):
     metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
 
 
+class _Name(Obj):
+    """What tells an object from others, whatever else of it cannot be read."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resourceVersion: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class _Named(Obj):
+    """An object reduced to that."""
+
+    metadata: _Name = msgspec.field(default_factory=_Name)
+
+
 class ApiClient:
     """Implements ``Api``."""
 
@@ -154,18 +172,22 @@ class ApiClient:
         """See ``Api``."""
         return _decoded(await self._request("GET", path, query=query, timeout=timeout), kind)
 
-    async def list(self, path: str, kind: type[T], *, query: Query | None = None) -> tuple[list[T], str]:
+    async def list(
+        self, path: str, kind: type[T], *, query: Query | None = None, last_known: LastKnown[T] | None = None
+    ) -> tuple[list[T], str]:
         """See ``Api``."""
         asked = {"limit": _PAGE, **(query or {})}
         try:
-            return await self._pages(path, kind, asked)
+            return await self._pages(path, kind, asked, last_known)
         except Refused as error:
             if not error.expired or asked["limit"] == "0":
                 raise
         # The list went stale between two pages: all of it at once, then.
-        return await self._pages(path, kind, {**asked, "limit": "0"})
+        return await self._pages(path, kind, {**asked, "limit": "0"}, last_known)
 
-    async def _pages(self, path: str, kind: type[T], asked: dict[str, str]) -> _Listing[T]:
+    async def _pages(
+        self, path: str, kind: type[T], asked: dict[str, str], last_known: LastKnown[T] | None
+    ) -> _Listing[T]:
         items = []
         while True:
             page = _decoded(await self._request("GET", path, query=asked), RawList)
@@ -173,7 +195,9 @@ class ApiClient:
                 try:
                     items.append(decode(bytes(raw), kind))
                 except InvalidField as error:
-                    log.warning("an item of %s is left out: %s", path, error)
+                    known, _ = _instead(bytes(raw), kind, error, last_known)
+                    if known is not None:
+                        items.append(known)
             if not page.metadata.continue_:
                 return items, page.metadata.resourceVersion
             # Which version the rest is of stands in the token.
@@ -211,7 +235,7 @@ class ApiClient:
         await self._request("DELETE", path, body=encode(options))
 
     async def watch(
-        self, path: str, kind: type[T], *, query: Query | None = None
+        self, path: str, kind: type[T], *, query: Query | None = None, last_known: LastKnown[T] | None = None
     ) -> AsyncGenerator[Change[T], None]:
         """See ``Api``."""
         asked = {**(query or {}), "watch": "true"}
@@ -220,10 +244,11 @@ class ApiClient:
         await self._turn("GET")
         async with self._answer("GET", path, query=asked, timeout=limit) as (answer, line):
             with line.watching(answer), _ended_by_us(line):
-                async for text in split_lines(answer.content):
-                    change = _change(text, path, kind)
-                    if change is not None:
-                        yield change
+                async with contextlib.aclosing(split_lines(answer.content)) as lines:
+                    async for text in lines:
+                        change = _change(text, path, kind, last_known)
+                        if change is not None:
+                            yield change
 
     # --- the wire -------------------------------------------------------------
 
@@ -340,7 +365,14 @@ class ApiClient:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             if not counted:
                 self._metrics.request(method, "<error>")
-            raise Unreachable(f"{method} {path}: {str(error) or type(error).__name__}") from error
+            raise Unreachable(f"{method} {path}: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """What failed, in the words of any attempt: aiohttp names the URL, which no two watches share."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return f"no connection within {_CONNECT:g}s"
+    return str(error) or type(error).__name__
 
 
 def _proxy_headers(proxy: Proxy | None) -> Mapping[str, str] | None:
@@ -416,8 +448,22 @@ async def split_lines(stream: aiohttp.StreamReader, limit: int = _EVENT_LIMIT) -
                 raise Unreachable("an event of a watch is too long")
 
 
-def _change(line: bytes, path: str, kind: type[T]) -> Change[T] | None:
-    """The event of *line*; None when its object cannot be decoded."""
+def _instead(
+    raw: bytes, kind: type[T], error: InvalidField, last_known: LastKnown[T] | None
+) -> tuple[T | None, str]:
+    """What stands in for an object that cannot be decoded, and the resourceVersion that it has now."""
+    try:
+        named = decode(raw, _Named)
+    except InvalidField:
+        named = _Named()
+    known = last_known(named) if last_known is not None and named.metadata.name else None
+    done = "is left out" if known is None else "counts as it was last known"
+    log.warning("%s %s cannot be read and %s: %s", kind.__name__, named.metadata, done, error)
+    return known, named.metadata.resourceVersion
+
+
+def _change(line: bytes, path: str, kind: type[T], last_known: LastKnown[T] | None) -> Change[T] | None:
+    """The event of *line*; None when its object cannot be decoded and is not known."""
     envelope = _decoded(line, WatchEnvelope)
     raw = bytes(envelope.object)
     if envelope.type == "ERROR":
@@ -428,8 +474,8 @@ def _change(line: bytes, path: str, kind: type[T]) -> Change[T] | None:
     try:
         found = decode(raw, kind)
     except InvalidField as error:
-        log.warning("%s of %s is left out: %s", envelope.type, path, error)
-        return None
+        known, version = _instead(raw, kind, error, last_known)
+        return None if known is None else Change(envelope.type, known, version)  # type: ignore[arg-type]
     # The structs of objects have their metadata; anything else is decoded a second time for it.
     meta = getattr(found, "metadata", None)
     if not isinstance(meta, ObjectMeta):

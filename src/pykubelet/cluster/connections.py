@@ -101,8 +101,9 @@ class Line:
     async def wind_down(self, clock: Clock, rng: random.Random) -> None:
         """End the watches soon, everything else when it is done."""
         self.retired = True
-        for answer in list(self._watches):
-            await clock.sleep(rng.random() * RETIRE_WATCHES / max(1, len(self._watches)))
+        watches = list(self._watches)
+        for answer in watches:
+            await clock.sleep(rng.random() * RETIRE_WATCHES / len(watches))
             answer.close()
         while self._using:
             self._unused.clear()

@@ -11,7 +11,6 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Final
 
 from multidict import CIMultiDict
@@ -26,7 +25,7 @@ from .errors import Unreachable
 from .exec_plugin import ExecCredential, ExecPlugin
 from .kubeconfig import Access
 from .proxies import Proxy, proxy_from_environment
-from .tls import ClientTls, KeyPair, TlsMaterialError
+from .tls import KeyPair, TlsMaterialError
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ class FileCredentials:
         self._plugin: ExecPlugin | None = None
         if access.exec is not None and not told:
             self._plugin = ExecPlugin(access.exec, clock, environ=environ, metrics=metrics)
-        self._tls: ClientTls | None = None
+        self._tls: ssl.SSLContext | None = None
         self._seen: tuple[tls.Stamp, ...] = ()
         self._trouble = ""
         self._headers: CIMultiDict[str] | None = None
@@ -136,17 +135,7 @@ class FileCredentials:
 
     def tls(self) -> ssl.SSLContext | None:
         """See ``Credentials``."""
-        return self._tls.context if self._tls is not None else None
-
-    @property
-    def not_after(self) -> datetime | None:
-        """When the client certificate ends; None without one."""
-        return self._tls.not_after if self._tls is not None else None
-
-    def expired(self, now: datetime) -> bool:
-        """Whether there is a client certificate and its time is over."""
-        ends = self.not_after
-        return ends is not None and ends < now
+        return self._tls
 
     async def headers(self) -> Mapping[str, str]:
         """See ``Credentials``; the same object as long as nothing changed.

@@ -1,6 +1,6 @@
 """What the modules of this room ask of the API server's client; ``ApiClient`` implements it."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -8,9 +8,11 @@ T = TypeVar("T")
 
 Query = Mapping[str, str]
 
-#: The media types of patches.
+#: (something with an object's metadata) → that object as it was last known; None for an unknown one.
+LastKnown = Callable[[Any], T | None]
+
+#: The media type of patches.
 STRATEGIC_MERGE = "application/strategic-merge-patch+json"
-MERGE = "application/merge-patch+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,13 @@ class Api(Protocol):
         """GET one object."""
         ...
 
-    async def list(self, path: str, kind: type[T], *, query: Query | None = None) -> tuple[list[T], str]:
+    async def list(
+        self, path: str, kind: type[T], *, query: Query | None = None, last_known: LastKnown[T] | None = None
+    ) -> tuple[list[T], str]:
         """GET a list, all its pages: the items and the resourceVersion to watch from.
 
-        Items that cannot be decoded are left out with a line in the log.
+        In place of an item that cannot be decoded stands what *last_known* gives; without that
+        it is left out. Either is told by a line in the log.
         """
         ...
 
@@ -68,11 +73,11 @@ class Api(Protocol):
         ...
 
     def watch(
-        self, path: str, kind: type[T], *, query: Query | None = None
+        self, path: str, kind: type[T], *, query: Query | None = None, last_known: LastKnown[T] | None = None
     ) -> AsyncGenerator[Change[T], None]:
         """GET with ``watch=true``: the changes as they come, until the server ends the stream.
 
-        An ERROR event is raised as ``Refused``. Objects that cannot be decoded are left out
-        with a line in the log. The caller closes the generator.
+        An ERROR event is raised as ``Refused``. Objects that cannot be decoded are treated as
+        by ``list``. The caller closes the generator.
         """
         ...

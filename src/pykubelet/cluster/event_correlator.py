@@ -79,9 +79,10 @@ class EventCorrelator:
         self._spam: _Lru[Bucket] = _Lru(cache_limit)
 
     def correlate(self, event: Event, now: float) -> Event | None:
-        """What to send for *event* (with count 1) at *now* (monotonic seconds); None: nothing, it is spam.
+        """What to send for *event* at *now* (monotonic seconds); None: nothing, it is spam.
 
-        With a count above 1 it repeats an event that the server has, and bears that one's name.
+        Its count is how often it was said since the last time. If what is to be sent repeats an
+        event that the server has, it bears that one's name.
         """
         event, key = self._combine(event, now)
         event = self._count(event, key)
@@ -89,7 +90,7 @@ class EventCorrelator:
 
     def stored(self, event: Event) -> None:
         """The server has *event*, as it answered."""
-        self._remember(_event_key(event), event)
+        self._remember(event_key(event), event)
 
     # --- the three steps ------------------------------------------------------
 
@@ -103,7 +104,7 @@ class EventCorrelator:
         similar.messages.setdefault(event.message)
         similar.last = now
         if len(similar.messages) < SIMILAR_LIMIT:
-            return event, _event_key(event)
+            return event, event_key(event)
         del similar.messages[next(iter(similar.messages))]
         combined = Event(
             metadata=ObjectMeta(name=event.metadata.name, namespace=event.metadata.namespace),
@@ -113,7 +114,7 @@ class EventCorrelator:
             source=event.source,
             firstTimestamp=event.lastTimestamp,
             lastTimestamp=event.lastTimestamp,
-            count=1,
+            count=event.count,
             type=event.type,
         )
         return combined, kind
@@ -123,7 +124,8 @@ class EventCorrelator:
         sent = self._sent.get(key)
         if sent is not None:
             metadata = replace(event.metadata, name=sent.name, resourceVersion=sent.resource_version)
-            event = replace(event, metadata=metadata, firstTimestamp=sent.first, count=sent.count + 1)
+            count = sent.count + event.count
+            event = replace(event, metadata=metadata, firstTimestamp=sent.first, count=count)
         self._remember(key, event)
         return event
 
@@ -170,6 +172,6 @@ def _kind_key(event: Event) -> Key:
     return (*_spam_key(event), event.reason, event.reportingComponent, event.reportingInstance)
 
 
-def _event_key(event: Event) -> Key:
+def event_key(event: Event) -> Key:
     """Exactly this event."""
     return (*_spam_key(event), event.involvedObject.fieldPath, event.reason, event.message)

@@ -2,7 +2,8 @@
 
 Who has something to say puts it into a bounded queue; one sender combines, counts and
 thins it out (``event_correlator.py``) and posts it, one event after the other.
-(client-go, tools/record.)
+(client-go, tools/record; unlike there, what is said again while it waits is posted once, with its
+count: an outage neither fills the queue with repeats nor ends in a storm of them.)
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from pykubelet.base.tasks import TaskOwner, first_of
 
 from .door import Api
 from .errors import ClusterError, Refused
-from .event_correlator import EventCorrelator, repeat_patch
+from .event_correlator import EventCorrelator, Key, event_key, repeat_patch
 from .paths import core
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,12 @@ class EventPoster:
         self._node = node_name
         self._resource_version = resource_version
         self._correlator = EventCorrelator()
-        self._queue: asyncio.Queue[Event] = asyncio.Queue(QUEUE_LIMIT)
+        #: Events that wait, in order by what they say; one that is said again meanwhile is counted.
+        self._waiting: dict[Key, Event] = {}
+        self._queue: asyncio.Queue[Key] = asyncio.Queue(QUEUE_LIMIT)
+        #: Whether the API server cannot be reached, and events lost since the last one that was posted.
+        self._failing = False
+        self._lost = 0
         self._closing = asyncio.Event()
         self._tasks = TaskOwner("events")
         self._dropped = metrics.counter(
@@ -130,19 +136,25 @@ class EventPoster:
             reportingComponent="kubelet",
             reportingInstance=self._node,
         )
+        key = event_key(event)
+        waits = self._waiting.get(key)
+        if waits is not None:
+            self._waiting[key] = replace(waits, count=waits.count + 1, lastTimestamp=now)
+            return
         try:
-            self._queue.put_nowait(event)
+            self._queue.put_nowait(key)
         except asyncio.QueueFull:
-            self._dropped.labels("queue-full").inc()
-            log.error("too many events wait, one is dropped: %s", _words(event))
+            self._drop("queue-full", "too many wait", event)
+        else:
+            self._waiting[key] = event
 
     # --- the sender -----------------------------------------------------------
 
     async def _send_forever(self) -> None:
         while True:
-            event = await self._queue.get()
+            key = await self._queue.get()
             try:
-                await self._send(event)
+                await self._send(self._waiting.pop(key))
             finally:
                 self._queue.task_done()
 
@@ -151,32 +163,47 @@ class EventPoster:
         if correlated is None:
             self._dropped.labels("spam").inc()
             return
+        repeats = correlated.metadata.name != event.metadata.name
         for attempt in range(1, TRIES + 1):
             try:
-                self._correlator.stored(await self._post(correlated))
+                self._correlator.stored(await self._post(correlated, repeats=repeats))
+                self._reached()
                 return
             except Refused as error:
                 # The same event would be refused again, whatever the reason is.
                 expected = error.already_exists or _namespace_ends(error)
-                log.log(
-                    logging.DEBUG if expected else logging.ERROR,
-                    "the API server refused an event, it is dropped: %s: %s", _words(correlated), error,
-                )  # fmt: skip
-                self._dropped.labels("refused").inc()
+                self._drop("refused", f"the API server refused it ({error})", correlated, expected=expected)
                 return
             except ClusterError as error:
-                log.warning("an event is not posted yet: %s: %s", _words(correlated), error)
+                self._failed(error)
             if self._closing.is_set() or attempt == TRIES:
                 break
             # The first wait is random: all nodes of a cluster miss a server that restarts.
             wait = TRY_AGAIN * (self._rng.random() if attempt == 1 else 1.0)
             await first_of(self._clock.sleep(wait), self._closing.wait())
-        self._dropped.labels("unreachable").inc()
-        log.error("an event is dropped, the API server could not be reached: %s", _words(correlated))
+        self._drop("unreachable", "the API server could not be reached", correlated)
 
-    async def _post(self, event: Event) -> Event:
+    # An outage has hundreds of events: its begin and its end are logged, not each of them.
+
+    def _failed(self, error: ClusterError) -> None:
+        level = logging.DEBUG if self._failing else logging.WARNING
+        log.log(level, "events wait for the API server: %s", error)
+        self._failing = True
+
+    def _drop(self, cause: str, why: str, event: Event, *, expected: bool = False) -> None:
+        self._dropped.labels(cause).inc()
+        level = logging.DEBUG if self._lost or expected else logging.ERROR
+        log.log(level, "an event is dropped, %s: %s", why, _words(event))
+        self._lost += not expected
+
+    def _reached(self) -> None:
+        if self._failing or self._lost:
+            log.info("the API server takes events again, %d were dropped meanwhile", self._lost)
+        self._failing, self._lost = False, 0
+
+    async def _post(self, event: Event, *, repeats: bool) -> Event:
         namespace = event.metadata.namespace
-        if event.count > 1:
+        if repeats:
             try:
                 return await self._api.patch(
                     core("events", namespace, event.metadata.name), repeat_patch(event), Event

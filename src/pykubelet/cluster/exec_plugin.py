@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 #: Seconds that a plug-in may take, and bytes that it may print.
 TIMEOUT: Final = 60.0
 _OUTPUT_LIMIT: Final = 1 << 20
+#: Seconds that the end of a plug-in which was killed is waited for.
+_REAP: Final = 5.0
 #: Seconds for which a failure stands for all who ask: no plug-in is started for each of many requests.
 _FAILURE_STANDS: Final = 2.0
 #: Runs after which a missing plug-in's install hint is told again.
@@ -186,7 +188,8 @@ async def _output(config: ExecConfig, environ: Mapping[str, str], timeout: float
             # Its whole session: a shell's children would keep the pipe open.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await asyncio.shield(owner.spawn("reap", process.wait()))
+            # A child that left the session may keep the pipe open all the same: it is not waited for.
+            await asyncio.wait({owner.spawn("reap", process.wait())}, timeout=_REAP)
 
 
 def _read(output: bytes, api_version: str) -> ExecCredential:

@@ -47,16 +47,17 @@ class DeleteMirror:
 
 
 def mirror_action(
-    static: Pod | None, mirror: Pod | None, node: Node | None, *, terminating: bool
+    static: Pod | None, mirror: Pod | None, node: Node | None, *, terminating: bool, complete: bool = True
 ) -> CreateMirror | DeleteMirror | None:
     """What to do about the mirror of *static*, both of one name; *node* is the API server's object.
 
     *terminating*: a static pod of that name is being ended; its mirror shows that until it is done.
+    *complete*: all static pods are known, so that none at all means that there is none.
     """
     if terminating:
         return None
     if static is None:
-        if mirror is None:
+        if mirror is None or not complete:
             return None
         return DeleteMirror(mirror, "there is no static pod of that name")
     if mirror is not None:
@@ -120,6 +121,10 @@ class StaticPods(Protocol):
 
     def terminating(self, full_name: str) -> bool:
         """Whether a static pod of that name is being ended by its worker."""
+        ...
+
+    def complete(self) -> bool:
+        """Whether every source has told its pods, so that all static ones are known."""
         ...
 
 
@@ -191,19 +196,21 @@ class MirrorPods:
             mirror,
             self._node(),
             terminating=self._pods.terminating(full_name),
+            complete=self._pods.complete(),
         )
 
-    async def _sync(self, full_name: str) -> None:
-        """Bring the mirror of that name to what it should be.
+    async def _sync(self, full_name: str) -> bool:
+        """Bring the mirror of that name to what it should be; whether that took a request.
 
         :raises ClusterError: try again later.
         """
-        action = self._action(full_name)
+        first = action = self._action(full_name)
         if isinstance(action, DeleteMirror):
             await self._delete(full_name, action)
             action = self._action(full_name)
         if isinstance(action, CreateMirror):
             await self._create(full_name, action.pod)
+        return first is not None
 
     async def _delete(self, full_name: str, action: DeleteMirror) -> None:
         meta = action.mirror.metadata

@@ -35,11 +35,6 @@ def next_delay(last: Reported | None, frequency: float, chance: float, *, change
     return frequency * (chance - 0.5) if changed or last is None else 0.0
 
 
-def changed(old: Node, new: Node) -> bool:
-    """Whether anything but heartbeats differs."""
-    return bool(differences(old, new))
-
-
 def differences(old: Node, new: Node) -> list[str]:
     """What differs, by name, heartbeats left aside: fields of the status, types of conditions."""
     found = [

@@ -33,6 +33,8 @@ _JITTER: Final = 0.04
 _LOOK, _FAST_LOOK = 1.0, 0.1
 #: Seconds after its start that it is waited for so eagerly.
 _FAST_PHASE: Final = 120.0
+#: Seconds too few to wait for: timers are not that exact.
+_NEAR: Final = 0.001
 #: Seconds between reports of changes at least, however often something changes.
 _FLOOR: Final = 1.0
 #: Seconds that the first report waits for a first look at the runtime.
@@ -155,7 +157,7 @@ class NodeReporter:
 
         Some changes are nobody's event: a runtime counts as down when it was silent for long enough.
         """
-        while (left := until - self._clock.monotonic()) > 0:
+        while (left := until - self._clock.monotonic()) > _NEAR:
             fast = not self._was_ready and self._clock.monotonic() < fast_until
             await self._hinted(min(left, _FAST_LOOK if fast else _LOOK))
             if self._hint.is_set() or self._doors.outlook() != self._outlook:

@@ -198,7 +198,9 @@ class WatchStore(Generic[T]):
 
     async def _list(self, item: _Item[T]) -> None:
         path = core(self._kind.resource, item.namespace)
-        found, version = await self._api.list(path, self._kind.type, query=self._query(item))
+        found, version = await self._api.list(
+            path, self._kind.type, query=self._query(item), last_known=lambda named: item.found
+        )
         item.version = version
         item.error = None
         self._take(item, found[0] if found else None)
@@ -213,7 +215,8 @@ class WatchStore(Generic[T]):
         }
         heard = False
         path = core(self._kind.resource, item.namespace)
-        async with contextlib.aclosing(self._api.watch(path, self._kind.type, query=query)) as changes:
+        watch = self._api.watch(path, self._kind.type, query=query, last_known=lambda named: item.found)
+        async with contextlib.aclosing(watch) as changes:
             async for change in changes:
                 heard = True
                 course.moved()

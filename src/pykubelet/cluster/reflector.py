@@ -47,10 +47,11 @@ class Reflector(Generic[T]):
         query: Query | None = None,
         on_sync: Callable[[Mapping[str, T]], None] | None = None,
         on_change: Callable[[Change[T]], None] | None = None,
-        key: Callable[[T], str] = key_of,
+        key: Callable[[Any], str] = key_of,
         watch_list: bool = True,
     ) -> None:
-        """*query* selects by fields or labels; objects are known by *key*, by default their UID.
+        """*query* selects by fields or labels; objects are known by *key*, which needs no
+        more of them than the metadata; by default the UID.
 
         *on_change* is told each difference, whether an event or a new list showed it;
         *on_sync* is told all objects after each complete list. Both are called on the loop.
@@ -119,7 +120,9 @@ class Reflector(Generic[T]):
             # From the server's cache, which knows no pages, unless it must be the newest.
             limit = {} if version == "" else {"limit": "0"}
             query = {**self._query, **limit, **({"resourceVersion": version} if version else {})}
-            items, listed = await self._api.list(self._path, self._kind, query=query)
+            items, listed = await self._api.list(
+                self._path, self._kind, query=query, last_known=self._last_known
+            )
             self._take(items, listed)
         else:
             await self._watch(asked, version)
@@ -133,7 +136,8 @@ class Reflector(Generic[T]):
         }
         if asked is Ask.WATCH_LIST:
             query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
-        async with contextlib.aclosing(self._api.watch(self._path, self._kind, query=query)) as changes:
+        watch = self._api.watch(self._path, self._kind, query=query, last_known=self._last_known)
+        async with contextlib.aclosing(watch) as changes:
             if asked is Ask.WATCH_LIST and not await self._initial(changes):
                 return
             async for change in changes:
@@ -171,6 +175,10 @@ class Reflector(Generic[T]):
         self._trouble = text
 
     # --- taking ---------------------------------------------------------------
+
+    def _last_known(self, named: Any) -> T | None:
+        """What cannot be decoded is not gone: it stays as it was."""
+        return self._replica.get(self._key(named))
 
     def _take(self, items: list[T], version: str) -> None:
         differences = self._replica.replace(items, version)

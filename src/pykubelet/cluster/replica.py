@@ -144,6 +144,8 @@ class Course:
         if lost:
             at_once = not self._unavailable
             self._unavailable = True
+            # Even one that names no version is told so: it is listed instead.
+            self._watch_list = self._watch_list and (at_once or asked is Ask.LIST)
             return at_once
         if asked is Ask.WATCH_LIST and error.code not in {502, 503, 504}:
             # Also 500: that is what a server answers whose storage cannot do it.

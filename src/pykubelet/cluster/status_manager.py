@@ -7,12 +7,12 @@ so a change costs one request. When nothing of a deleted pod is left, its object
 """
 
 import random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
+from pykubelet.api import wellknown
 from pykubelet.api.core import Pod, PodStatus
 from pykubelet.api.podinfo import is_static, pod_ref
 from pykubelet.base.clock import Clock
@@ -24,6 +24,7 @@ from . import paths
 from .door import Api
 from .errors import ClusterError, Refused
 from .patch import pod_status_patch
+from .status_doors import ApiPods, Keeper, StatusRules
 from .status_merge import (
     Merged,
     matters,
@@ -42,58 +43,6 @@ COALESCE: Final = 0.5
 #: Seconds of one request.
 TIMEOUT: Final = 15.0
 _DURATIONS: Final = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 20, 30, 45, 60)
-
-
-class ApiPods(Protocol):
-    """What the status manager asks about pods."""
-
-    def shown(self, pod: Pod) -> Pod | None:
-        """The API server's object that shows *pod*, as the watch last had it; None if there is none.
-
-        For a pod from the API server that is itself (by UID); for a static pod its mirror,
-        unless another static pod has taken over its name.
-        """
-        ...
-
-    def may_run(self, uid: str) -> bool:
-        """Whether containers of the pod may run, now or again."""
-        ...
-
-    def finished(self, uid: str) -> bool:
-        """Whether the pod's worker has done all it had to: nothing of the pod is left on the node."""
-        ...
-
-
-class Keeper(Protocol):
-    """Keeps statuses over a restart of the daemon, where the API server cannot: those of static pods."""
-
-    def get(self, uid: str) -> PodStatus | None:
-        """The last status that was set."""
-        ...
-
-    def set(self, pod: Pod, status: PodStatus) -> None:
-        """Keep *status*."""
-        ...
-
-    def remove(self, uid: str) -> None:
-        """Forget the pod."""
-        ...
-
-    def keep_only(self, uids: AbstractSet[str]) -> None:
-        """Forget all other pods."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class StatusRules:
-    """The rules of the room ``pods`` for statuses."""
-
-    #: Types of the conditions that are the kubelet's alone.
-    owned: Collection[str]
-    #: (pod, its last status) → the status of a pod that has fully ended.
-    terminal: Callable[[Pod, PodStatus], PodStatus]
-    #: (pod, status before, new status, now) → the new one as it is kept.
-    settle: Callable[[Pod, PodStatus, PodStatus, datetime], PodStatus]
 
 
 @dataclass(slots=True, eq=False)
@@ -144,6 +93,8 @@ class StatusManager:
         self._keeper = keeper
         self._on_change = on_change or (lambda pod, old, new: None)
         self._entries: dict[str, _Entry] = {}
+        #: What mirrors show of static pods that were not heard of yet, by the pods' UIDs.
+        self._recalled: dict[str, PodStatus] = {}
         self._queue = WorkQueue("status", self._sync, clock, rng, at_once=at_once)
         self._tasks = TaskOwner("status-reconcile")
         self._durations = metrics.histogram(
@@ -170,11 +121,14 @@ class StatusManager:
     # --- StatusSink -----------------------------------------------------------
 
     def get(self, uid: str) -> PodStatus | None:
-        """The last status that was set; of a static pod also what the daemon before set."""
+        """The last status that was set; of a static pod also what its mirror or the last daemon told."""
         entry = self._entries.get(uid)
         if entry is not None:
             return entry.status
-        return self._keeper.get(uid) if self._keeper is not None else None
+        recalled = self._recalled.get(uid)
+        if recalled is not None or self._keeper is None:
+            return recalled
+        return self._keeper.get(uid)
 
     def set(self, pod: Pod, status: PodStatus) -> None:
         """See ``StatusSink``."""
@@ -196,13 +150,14 @@ class StatusManager:
     def remove(self, uid: str) -> None:
         """See ``StatusSink``."""
         self._entries.pop(uid, None)
+        self._recalled.pop(uid, None)
         self._queue.discard(uid)
         if self._keeper is not None:
             self._keeper.remove(uid)
 
     def keep_only(self, uids: AbstractSet[str]) -> None:
         """See ``StatusSink``."""
-        for uid in self._entries.keys() - uids:
+        for uid in (self._entries.keys() | self._recalled.keys()) - uids:
             self.remove(uid)
         if self._keeper is not None:
             self._keeper.keep_only(uids)
@@ -220,10 +175,21 @@ class StatusManager:
         if self._unsent(entry, shown) or self._deletable(entry, shown):
             self._queue.add(uid, urgent=True)
 
+    def recall(self, mirror: Pod) -> None:
+        """Keep what *mirror* shows of its static pod until that is heard of, at the start of the daemon.
+
+        If the daemon before this one was another kubelet, nothing else remembers that the
+        pod was ready, and since when.
+        """
+        if mirror.metadata.deletionTimestamp is None and mirror.status.phase == "Running":
+            uid = mirror.metadata.annotations.get(wellknown.CONFIG_MIRROR, "")
+            self._recalled.setdefault(uid, mirror.status)
+
     def _take(self, pod: Pod, status: PodStatus, *, urgent: bool = False) -> None:
         uid = pod.metadata.uid
         entry, before = self._entries.get(uid), self.get(uid)
         urgent = urgent or matters(before or pod.status, status)
+        self._recalled.pop(uid, None)
         if entry is None:
             entry = self._entries[uid] = _Entry(pod, status)
         else:
@@ -291,8 +257,8 @@ class StatusManager:
 
     # --- sending --------------------------------------------------------------
 
-    async def _sync(self, uid: str) -> None:
-        """Tell the API server what it does not know of one pod.
+    async def _sync(self, uid: str) -> bool:
+        """Tell the API server what it does not know of one pod; whether that took a request.
 
         :raises ClusterError: try again later.
         """
@@ -300,19 +266,23 @@ class StatusManager:
         shown = self._shown(entry) if entry is not None else None
         if entry is None or shown is None or entry.done_with == shown.metadata.uid:
             # Nobody to tell: the object is gone, or the mirror of a static pod is yet to come.
-            return
+            return False
+        known = shown
         try:
             if entry.reread:
                 shown = await self._read(entry, shown)
             shown = await self._send(entry, shown)
             if self._deletable(entry, shown):
                 await self._delete(entry, shown)
+                return True
         except Refused as error:
             self._refused(entry, shown, error)
+            return True
         except ClusterError:
             # It may have been done all the same.
             entry.reread = True
             raise
+        return shown is not known
 
     async def _read(self, entry: _Entry, shown: Pod) -> Pod:
         meta = shown.metadata

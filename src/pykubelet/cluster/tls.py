@@ -3,10 +3,7 @@
 import os
 import ssl
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
-
-from cryptography import x509
 
 from .kubeconfig import Access, Pem
 
@@ -22,15 +19,6 @@ class TlsMaterialError(Exception):
         """*missing_pair*: the file of the client certificate or its key does not exist."""
         super().__init__(message)
         self.missing_pair = missing_pair
-
-
-@dataclass(frozen=True, slots=True)
-class ClientTls:
-    """A context and what is known of its client certificate."""
-
-    context: ssl.SSLContext
-    #: When the client certificate ends; None without one.
-    not_after: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +44,7 @@ def read_pair(access: Access) -> KeyPair | None:
         ) from error
 
 
-def build(access: Access, pair: KeyPair | None) -> ClientTls:
+def build(access: Access, pair: KeyPair | None) -> ssl.SSLContext:
     """A context that trusts what *access* says and shows *pair*.
 
     :raises TlsMaterialError: something in it is no good.
@@ -73,14 +61,9 @@ def build(access: Access, pair: KeyPair | None) -> ClientTls:
         _trust(context, access.ca)
     else:
         context.load_default_certs()
-    if pair is None:
-        return ClientTls(context)
-    _show(context, pair)
-    try:
-        not_after = x509.load_pem_x509_certificate(pair.certificate).not_valid_after_utc
-    except ValueError as error:
-        raise TlsMaterialError(f"unable to load the client certificate: {error}") from error
-    return ClientTls(context, not_after)
+    if pair is not None:
+        _show(context, pair)
+    return context
 
 
 def stamps(access: Access) -> tuple[Stamp, ...]:

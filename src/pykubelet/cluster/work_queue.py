@@ -51,13 +51,16 @@ class WorkQueue:
     def __init__(
         self,
         name: str,
-        work: Callable[[str], Awaitable[None]],
+        work: Callable[[str], Awaitable[bool]],
         clock: Clock,
         rng: random.Random,
         *,
         at_once: int = 6,
     ) -> None:
-        """*at_once* is how many pieces are worked on at a time."""
+        """*work* answers whether the API server was asked anything: if not, nothing is known of it.
+
+        *at_once* is how many pieces are worked on at a time.
+        """
         self._name = name
         self._work = work
         self._clock = clock
@@ -147,7 +150,7 @@ class WorkQueue:
     async def _do(self, item: _Item) -> None:
         urgent, item.urgent = item.urgent, False
         try:
-            await self._work(item.key)
+            asked = await self._work(item.key)
         except ClusterError as error:
             item.urgent = item.urgent or urgent
             self._failed(item, error)
@@ -155,7 +158,8 @@ class WorkQueue:
             log.exception("%s: %s failed unexpectedly", self._name, item.key)
             self._wait_longer(item, 0.0, LONGEST_WAIT)
         else:
-            self._answered()
+            if asked:
+                self._answered()
             _forgive(item)
         finally:
             item.running = False
@@ -165,7 +169,8 @@ class WorkQueue:
             self._wake.set()
 
     def _failed(self, item: _Item, error: ClusterError) -> None:
-        asked = (error.retry_after or 0.0) if isinstance(error, Refused) else 0.0
+        wish = (error.retry_after or 0.0) if isinstance(error, Refused) else 0.0
+        asked = min(wish, LONGEST_WAIT)
         if not _of_the_server(error):
             self._answered()
             self._wait_longer(item, asked, LONGEST_WAIT)

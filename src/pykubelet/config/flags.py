@@ -42,6 +42,8 @@ class Parsed:
 
     values: dict[str, Any] = field(default_factory=dict)
     flags: dict[str, Flag] = field(default_factory=dict)
+    #: Each flag's value as it was written last.
+    texts: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     def apply(self, config: KubeletConfiguration, flags: KubeletFlags) -> None:
@@ -151,6 +153,7 @@ class _Parser:
             raise _bad(f'invalid argument "{quoted}" for "{shown}" flag: {error}') from None
         self._out.values[flag.name] = value
         self._out.flags[flag.name] = flag
+        self._out.texts[flag.name] = text
         if flag.deprecated:
             warning = f"Flag --{flag.name} has been deprecated, {flag.deprecated}"
             if warning not in self._out.warnings:

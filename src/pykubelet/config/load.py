@@ -8,7 +8,7 @@ requests allowed, port 10255 open, no eviction thresholds); with it the API's ar
 import os
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -86,6 +86,8 @@ class Loaded:
     gates: FeatureGates
     warnings: list[str]
     unknown: list[str]
+    #: The flags of the command line by name, as they were written; passwords are left out.
+    command_line: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def seccomp_default(self) -> bool:
@@ -133,7 +135,8 @@ class _Loading:
         idle = effects.idle(flags, config)
         if idle:
             self._warnings.append(f"set, but without effect yet: {', '.join(idle)}")
-        return Loaded(flags, config, gates, self._warnings, self._unknown)
+        shown = {name: text for name, text in self._line.texts.items() if not name.endswith("password")}
+        return Loaded(flags, config, gates, self._warnings, self._unknown, shown)
 
     def _from_files(self, flags: KubeletFlags, config: KubeletConfiguration) -> KubeletConfiguration:
         if flags.config:
@@ -216,12 +219,12 @@ class _Loading:
 
 def resolve_paths(config: KubeletConfiguration, directory: str) -> None:
     """Make the file's relative paths absolute, in place; empty ones stay empty."""
-    for field in _PATHS:
+    for path in _PATHS:
         value: Any = config
-        for part in field.split("."):
+        for part in path.split("."):
             value = getattr(value, part)
         if value and not value.startswith("/"):
-            set_path(config, field, posixpath.normpath(posixpath.join(directory, value)))
+            set_path(config, path, posixpath.normpath(posixpath.join(directory, value)))
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

@@ -108,6 +108,7 @@ class Starter:
         self._runtime = runtime
         self._layout = layout
         self._clock = clock
+        self._node = node
         self._journal = journal
         self._events = events
         self._contributors = contributors
@@ -199,7 +200,7 @@ class Starter:
             restart_count=count,
             image=container.image,
         )
-        await self._post_start(pod, container, path, container_id, observed.ips)
+        await self._post_start(pod, container, path, container_id, self._pod_ips(pod, observed.ips))
         return container_id
 
     def _event(
@@ -266,9 +267,8 @@ class Starter:
     ) -> cri_v1.ContainerConfig:
         try:
             target = target_of(container, observed)
-            return await self._assembly.container(
-                pod, container, count, image_ref, image, observed.ips, target
-            )
+            ips = self._pod_ips(pod, observed.ips)
+            return await self._assembly.container(pod, container, count, image_ref, image, ips, target)
         except StartError as error:
             raise self._fail(pod, path, error.reason, error) from error
         except (OSError, ValueError, LookupError, VolumeError) as error:
@@ -343,6 +343,10 @@ class Starter:
         except CriError as error:
             log.warning("container %s was not stopped after its failed hook: %s", container.name, error)
 
+    def _pod_ips(self, pod: Pod, ips: tuple[str, ...]) -> tuple[str, ...]:
+        """The pod's IPs; one on the host's network has the node's, whatever its sandbox says."""
+        return tuple(self._node.host_ips) if pod.spec.hostNetwork else ips
+
     # --- ends -----------------------------------------------------------------
 
     async def pre_stop(
@@ -354,7 +358,7 @@ class Starter:
             return
         try:
             async with asyncio.timeout(timeout):
-                await self._hooks.run(pod, container, container_id, hook, ips)
+                await self._hooks.run(pod, container, container_id, hook, self._pod_ips(pod, ips))
         except TimeoutError:
             log.info("preStop hook of container %s did not end within %.0f s", container.name, timeout)
         except HookError as error:

@@ -175,7 +175,9 @@ def runtime_status(answer: cri_v1.StatusResponse) -> types.RuntimeStatus:
             types.RuntimeHandler(h.name, h.features.recursive_read_only_mounts, h.features.user_namespaces)
             for h in answer.runtime_handlers
         ),
-        supplemental_groups_policy=answer.features.supplemental_groups_policy,
+        supplemental_groups_policy=(
+            answer.features.supplemental_groups_policy if answer.HasField("features") else None
+        ),
         user_namespaces_host_network=answer.features.user_namespaces_host_network,
         info=dict(answer.info),
     )

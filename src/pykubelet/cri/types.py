@@ -65,7 +65,8 @@ class RuntimeStatus:
 
     conditions: tuple[RuntimeCondition, ...]
     handlers: tuple[RuntimeHandler, ...] = ()
-    supplemental_groups_policy: bool = False
+    #: None when the runtime tells nothing of its features.
+    supplemental_groups_policy: bool | None = None
     user_namespaces_host_network: bool = False
     info: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
 

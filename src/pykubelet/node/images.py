@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from pykubelet.api.node import ContainerImage
@@ -38,13 +38,9 @@ def reported_images(images: Sequence[Image], limit: int) -> list[ContainerImage]
 class ImageList:
     """The images that the runtime has, as last seen."""
 
-    def __init__(
-        self, runtime: ImageService, clock: Clock, *, on_change: Callable[[], None] = lambda: None
-    ) -> None:
-        """*on_change* is told whenever a look found another list than the one before."""
+    def __init__(self, runtime: ImageService, clock: Clock) -> None:
         self._runtime = runtime
         self._clock = clock
-        self._on_change = on_change
         self._tasks = TaskOwner("image-list")
         #: None until the first look.
         self.images: tuple[Image, ...] | None = None
@@ -70,6 +66,4 @@ class ImageList:
             # What was seen before is still more true than nothing.
             log.warning("the runtime's images cannot be listed: %s", str(error) or "no answer in time")
             return
-        changed, self.images = images != self.images, images
-        if changed:
-            self._on_change()
+        self.images = images

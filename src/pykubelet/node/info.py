@@ -39,7 +39,7 @@ class NodeInfo:
     def supplemental_groups_policy(self) -> bool:
         """Whether the runtime keeps to ``supplementalGroupsPolicy: Strict``."""
         status = self.runtime_status()
-        return status is not None and status.supplemental_groups_policy
+        return status is not None and bool(status.supplemental_groups_policy)
 
     @property
     def ipv6_first(self) -> bool:

@@ -63,7 +63,9 @@ class Executor:
         crash_loop: CrashLoop,
         reasons: ReasonCache,
         read: Read,
+        on_make: Callable[[Pod, Container], None] = lambda pod, container: None,
     ) -> None:
+        """*on_make* hears of each container of which an instance is about to be made."""
         self._clock = clock
         self._journal = journal
         self._events = events
@@ -71,6 +73,7 @@ class Executor:
         self._crash_loop = crash_loop
         self._reasons = reasons
         self._read = read
+        self._on_make = on_make
 
     async def carry_out(self, pod: Pod, observed: ObservedPod, plan: Plan) -> Outcome:
         """Carry out *plan*, made from *observed*; errors are in the answer, only cancellation is raised."""
@@ -209,6 +212,7 @@ class Executor:
             container=order.container,
             cause=order.cause,
         )
+        self._on_make(pod, container)
         try:
             await self._starter.start_container(pod, container, order.kind, sandbox_id, observed)
         except StartError as error:

@@ -6,6 +6,7 @@ It runs soon after something asked for it, and every half minute as a safety net
 import asyncio
 import logging
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from pykubelet.api.podinfo import pod_ref
@@ -40,6 +41,8 @@ class HousekeepingDoors:
     on_gone: Callable[[str], None]
     #: The runtime still has something dead of pods that nobody knows any more.
     on_leftovers: Callable[[], None]
+    #: These pods (UIDs) are known; what is kept of others may be forgotten.
+    on_known: Callable[[AbstractSet[str]], None] = lambda uids: None
 
 
 class Housekeeping:
@@ -116,9 +119,9 @@ class Housekeeping:
             {uid for uid, state in self._workers.states().items() if state.containers_may_run}
         )
         self._start_missing()
-        self._doors.statuses.keep_only(
-            {*self._workers.states(), *(pod.metadata.uid for pod in self._store.pods())}
-        )
+        known = {*self._workers.states(), *(pod.metadata.uid for pod in self._store.pods())}
+        self._doors.statuses.keep_only(known)
+        self._doors.on_known(known)
         await self._clean_cgroups()
         for uid in self._observer.cached_uids():
             if self._known_to_nobody(uid):

@@ -63,11 +63,11 @@ class ContainerLogs:
         response.enable_chunked_encoding()
         # An error before the first byte still becomes a proper answer; a followed log that has
         # nothing to say yet gets its head soon, so that the caller knows it is being followed.
-        first = self._tasks.spawn("first", _next(blocks))
+        first = self._tasks.spawn("first", _first(blocks))
         try:
             await asyncio.wait({first}, timeout=_FIRST if follow else None)
             if first.done():
-                first.result()
+                _told(first.result())
             with contextlib.suppress(ConnectionError, TimeoutError):
                 async with asyncio.timeout(LONGEST):
                     await response.prepare(request)
@@ -75,18 +75,18 @@ class ContainerLogs:
         finally:
             if not first.done():
                 first.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await first
+                # A cancellation of our own must get through this wait.
+                await asyncio.wait({first})
         return response
 
     async def _copy(
         self,
         response: web.StreamResponse,
-        first: asyncio.Task[bytes | None],
+        first: asyncio.Task[bytes | ApiError | None],
         blocks: AsyncGenerator[bytes, None],
     ) -> None:
         try:
-            block = await first
+            block = _told(await first)
             while block is not None:
                 if block:
                     await response.write(block)
@@ -99,6 +99,20 @@ class ContainerLogs:
     async def close(self) -> None:
         """End what is under way."""
         await self._tasks.close()
+
+
+async def _first(blocks: AsyncGenerator[bytes, None]) -> bytes | ApiError | None:
+    """The first block, or why there is none: an answer for the caller, no failure of this task."""
+    try:
+        return await _next(blocks)
+    except ApiError as error:
+        return error
+
+
+def _told(block: bytes | ApiError | None) -> bytes | None:
+    if isinstance(block, ApiError):
+        raise block
+    return block
 
 
 async def _next(blocks: AsyncGenerator[bytes, None]) -> bytes | None:

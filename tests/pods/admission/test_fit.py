@@ -1,7 +1,8 @@
 import pytest
 
+from pykubelet.api.resources import is_extended
 from pykubelet.pods.admission.failures import Insufficient
-from pykubelet.pods.admission.fit import is_extended, is_scalar, shortages, without_unknown
+from pykubelet.pods.admission.fit import is_scalar, shortages, without_unknown
 
 
 @pytest.mark.parametrize(

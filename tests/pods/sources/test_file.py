@@ -1,9 +1,12 @@
 import asyncio
 import os
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
+from tests.pods.model import instance, observed_pod, sandbox
 
+from pykubelet.api.core import Container
 from pykubelet.base.journal import NullJournal
 from pykubelet.pods.sources import FileSource
 
@@ -35,10 +38,12 @@ class Watched:
     def __init__(self, heard):
         self.heard = heard
         self.sets = []
+        self.uids = []
         self._news = asyncio.Event()
 
     async def take(self, pods):
         self.sets.append({p.metadata.name: p.spec.containers[0].image for p in pods})
+        self.uids.append({p.metadata.name: p.metadata.uid for p in pods})
         self._news.set()
 
     async def until(self, wanted):
@@ -54,10 +59,10 @@ class Watched:
 
 
 @asynccontextmanager
-async def watching(path, period=60.0):
+async def watching(path, period=60.0, **more):
     heard = Heard()
     watched = Watched(heard)
-    source = FileSource(path, "node1", watched.take, heard, heard, period=period)
+    source = FileSource(path, "node1", watched.take, heard, heard, period=period, **more)
     task = asyncio.get_running_loop().create_task(source.run())
     try:
         yield watched
@@ -202,3 +207,91 @@ async def test_links_in_and_recheck_without_events(path, tmp_path):
         await watched.until({"web-node1": "i:1"})
         target.write_text(manifest("web", "i:2"))
         await watched.until({"web-node1": "i:2"})
+
+
+def runs(uid, spec, name="web-node1", created_at=1 << 62):
+    """A pod as another kubelet started it from a file, by default after every manifest here."""
+    notes = {"kubernetes.io/config.source": "file", "kubernetes.io/config.hash": uid}
+    box = replace(
+        sandbox(), name=name, namespace="default", uid=uid, created_at=created_at, annotations=notes
+    )
+    return replace(observed_pod(instance("a", spec=spec), sandboxes=(box,)), uid=uid)
+
+
+async def test_a_running_pod_keeps_its_uid_as_long_as_its_manifest_says_the_same(path):
+    (path / "web.yaml").write_text(manifest())
+    asked = []
+
+    async def running():
+        asked.append(1)
+        return [runs("theirs", Container(name="a", image="i:1"))]
+
+    async with watching(path, running=running) as watched:
+        await watched.until({"web-node1": "i:1"})
+        assert watched.uids == [{"web-node1": "theirs"}]
+        assert ("StaticPodAdopted", None, None) in watched.heard.records
+        # The same once more, with another stamp: nothing is sent, so the next set follows directly.
+        (path / "web.yaml").write_text(manifest())
+        (path / "b.yaml").write_text(manifest("b"))
+        await watched.until({"b-node1": "i:1", "web-node1": "i:1"})
+        assert watched.uids[-1]["web-node1"] == "theirs"
+        (path / "web.yaml").write_text(manifest(image="i:2"))
+        await watched.until({"b-node1": "i:1", "web-node1": "i:2"})
+        assert watched.uids[-1]["web-node1"] != "theirs"
+        # Only at the start is it asked what runs.
+        assert asked == [1]
+
+
+async def test_a_uid_that_the_manifest_gives_stays(path):
+    (path / "web.yaml").write_text(manifest().replace("{name: web}", "{name: web, uid: given}"))
+
+    async def running():
+        return [runs("theirs", Container(name="a", image="i:1"))]
+
+    async with watching(path, running=running) as watched:
+        await watched.until({"web-node1": "i:1"})
+        assert watched.uids == [{"web-node1": "given"}]
+
+
+async def test_a_manifest_put_into_place_after_the_start_is_another_pod(path):
+    (path / "web.yaml").write_text(manifest())
+    # An old file that was moved here bears an old time of writing.
+    os.utime(path / "web.yaml", ns=(1, 1))
+
+    async def running():
+        return [runs("theirs", Container(name="a", image="i:1"), created_at=1000)]
+
+    async with watching(path, running=running) as watched:
+        await watched.until({"web-node1": "i:1"})
+        assert watched.uids[-1]["web-node1"] != "theirs"
+
+
+async def test_problems_are_told_while_the_runtime_is_waited_for(path):
+    (path / "web.yaml").write_text(manifest())
+    (path / "bad.yaml").write_text("kind: Pod")
+    shown = asyncio.Event()
+
+    async def running():
+        await shown.wait()
+        return []
+
+    async with watching(path, running=running) as watched:
+        await watched.event("bad.yaml")
+        assert watched.sets == []
+        shown.set()
+        await watched.until({"web-node1": "i:1"})
+
+
+async def test_nothing_is_waited_for_without_manifests(path):
+    async def running():
+        raise AssertionError
+
+    async with watching(path, running=running) as watched:
+        await watched.until({})
+
+
+async def test_the_wait_for_the_runtime_is_bounded(path, monkeypatch):
+    monkeypatch.setattr("pykubelet.pods.sources.file._FIRST_LOOK", 0.05)
+    (path / "web.yaml").write_text(manifest())
+    async with watching(path, running=asyncio.Event().wait) as watched:
+        await watched.until({"web-node1": "i:1"})

@@ -1,13 +1,12 @@
 """Whether what a pod requests is left on the node beside the other pods. Pure."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from pykubelet.api.core import Container, Pod, ResourceList
 from pykubelet.api.quantity import Quantity
-from pykubelet.api.resources import pod_requests
+from pykubelet.api.resources import is_extended, pod_requests
 from pykubelet.api.wellknown import CPU, EPHEMERAL_STORAGE, HUGEPAGES_PREFIX, MEMORY, PODS
 
 from .failures import Insufficient
@@ -15,15 +14,6 @@ from .failures import Insufficient
 _BASIC = (CPU, MEMORY, EPHEMERAL_STORAGE)
 _NATIVE = "kubernetes.io/"
 _ATTACHABLE = "attachable-volumes-"
-_QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", re.ASCII)
-
-
-def is_extended(resource: str) -> bool:
-    """Whether the resource is one that a vendor defines (``example.com/gpu``)."""
-    prefix, slash, name = resource.partition("/")
-    if not slash or _NATIVE in resource or resource.startswith("requests."):
-        return False
-    return bool(prefix) and len(f"requests.{prefix}") <= 253 and bool(_QUALIFIED.fullmatch(name))
 
 
 def is_scalar(resource: str) -> bool:

@@ -48,6 +48,11 @@ class FileState:
     #: What the file holds itself, while ``pods`` are still those of an earlier, sound state.
     held_back: tuple[StaticPod, ...] | None = None
 
+    @property
+    def changed_at(self) -> int:
+        """When the file was last written or put into its place, in nanoseconds since the epoch."""
+        return max(self.stamp[2:])
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:

@@ -45,6 +45,8 @@ class StaticPod:
 
     pod: Pod
     warnings: tuple[str, ...] = ()
+    #: Whether the manifest itself gives the UID, so that it is no digest.
+    uid_given: bool = False
 
 
 class ManifestError(ValueError):
@@ -126,7 +128,8 @@ def read_pod(document: Any, origin: Origin, node: str) -> StaticPod:
     if resource:
         raise ManifestError(f"static pods may not reference {resource}", field)
     unknown = codec.unknown_fields(document, Pod)
-    return StaticPod(pod, tuple(f'unknown field "{path}"' for path in unknown if not _harmless(path)))
+    warnings = tuple(f'unknown field "{path}"' for path in unknown if not _harmless(path))
+    return StaticPod(pod, warnings, uid_given=bool(given.metadata.uid))
 
 
 def _harmless(path: str) -> bool:
