@@ -17,13 +17,13 @@ from pykubelet import KUBELET_VERSION
 from pykubelet.base.clock import Clock
 from pykubelet.base.journal import Journal
 from pykubelet.base.metrics import Metrics
+from pykubelet.cluster.access import Access
 from pykubelet.cluster.bootstrap import Bootstrap
 from pykubelet.cluster.certificate_manager import CertificateManager
 from pykubelet.cluster.certificate_requests import CLIENT
 from pykubelet.cluster.certificate_watch import ClientCertificateWatch
 from pykubelet.cluster.client import TIMEOUT, ApiClient
 from pykubelet.cluster.credentials import FileCredentials
-from pykubelet.cluster.kubeconfig import Access
 from pykubelet.cluster.kubeconfig import load as load_kubeconfig
 from pykubelet.cluster.rotation import client_template
 from pykubelet.config import Loaded

@@ -4,16 +4,14 @@ This is the only file that knows everybody. It decides nothing about pods.
 """
 
 import asyncio
-import contextlib
-import logging
 import os
 import random
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from pykubelet.admission import Preemption, admission_chain
 from pykubelet.api.core import Pod, PodStatus
 from pykubelet.api.podinfo import pod_ref
 from pykubelet.api.quantity import Quantity
@@ -27,44 +25,29 @@ from pykubelet.cluster.status_manager import StatusManager
 from pykubelet.cluster.tls import TlsMaterialError
 from pykubelet.config import Loaded
 from pykubelet.connection import Connection
+from pykubelet.container_collection import ContainerCollection
 from pykubelet.containers.doors import NoObjects, NoRuntimeClasses, NoServices
 from pykubelet.containers.gc import ContainerGC
 from pykubelet.containers.starter import Starter
 from pykubelet.containers.termination_message import enrich
 from pykubelet.cri.client import CriClient
 from pykubelet.cri.door import Runtime
-from pykubelet.cri.errors import CriError
 from pykubelet.cri.types import RuntimeStatus
 from pykubelet.explain.journal import DecisionJournal
-from pykubelet.linux.cgroups import hugepage_text
-from pykubelet.membership import Membership, RuntimeView, initial_taints
-from pykubelet.node import NodeInfo
+from pykubelet.membership import Membership
 from pykubelet.node.host import Host
 from pykubelet.node.iptables import IptablesChains
 from pykubelet.node.pod_cidr import PodCidr
-from pykubelet.node.system_logs import SystemLogFiles
 from pykubelet.node_api import LocalNodeApi
+from pykubelet.node_facts import status_facts
 from pykubelet.observe.health import RuntimeHealth
 from pykubelet.observe.observer import Observer
-from pykubelet.observe.types import ObservedPod
 from pykubelet.pods.actuated import ActuatedResources
-from pykubelet.pods.admission import (
-    AdmissionChain,
-    PodFeatures,
-    Predicates,
-    SysctlAllowList,
-    Taint,
-    Victims,
-    preempted,
-    safe_sysctls,
-)
-from pykubelet.pods.admission import NodeFacts as AdmissionFacts
 from pykubelet.pods.execute import Executor
 from pykubelet.pods.housekeeping import Housekeeping, HousekeepingDoors
 from pykubelet.pods.manager import ManagerDoors, PodManager
 from pykubelet.pods.reasons import ReasonCache
 from pykubelet.pods.sources import FileSource, PodConfig
-from pykubelet.pods.status import NodeFacts
 from pykubelet.pods.statuses import LocalStatuses
 from pykubelet.pods.store import PodStore
 from pykubelet.pods.sync import PodSyncer, SyncDoors
@@ -73,38 +56,28 @@ from pykubelet.pods.worker import PodWorkers
 from pykubelet.probes.handlers import Handlers
 from pykubelet.probes.manager import ProbeManager
 from pykubelet.probes.types import ProbeKind
-from pykubelet.resources.allocatable import allocatable, capacity_of, check_reservation
+from pykubelet.removal import Removal
+from pykubelet.resources.allocatable import ReservationError, check_reservation
 from pykubelet.resources.pod_cgroups import NodeAmounts, PodCgroupManager
-from pykubelet.server import AdminServer, AlwaysAllow, AlwaysDeny, KubeletServer, ListenError, TlsError
-from pykubelet.server.doors import Authorizer
+from pykubelet.runtime_view import RuntimeView
+from pykubelet.servers import admin_server, kubelet_server
 from pykubelet.settings import (
+    capacity_on,
     container_settings,
     crash_loop_of,
     gc_policy,
+    node_info,
     refresh_period,
     reservations_of,
     tree_config,
 )
-from pykubelet.volumes import Feeds, VolumeManager, ensure_shared_root
-
-log = logging.getLogger(__name__)
+from pykubelet.startup import StartError, called, listening, prepare_host, tell_start
+from pykubelet.volumes import Feeds, VolumeManager
 
 #: The version that goes into probes' user agent.
 PROBE_VERSION = "1.36"
-#: What a node on cgroup v1 is told at its start.
-CGROUP_V1_DEPRECATED = (
-    "cgroup v1 detected. cgroup v1 support is deprecated and will be removed in a future release. "
-    "Please migrate to cgroup v2. More information at "
-    "https://git.k8s.io/enhancements/keps/sig-node/5573-remove-cgroup-v1"
-)
-#: Seconds between collections of dead containers: at most, and at least.
-GC_PERIOD, GC_REST = 60.0, 2.0
 #: Seconds that the sync loop may be silent at least before its health check fails.
 LOOP_SILENCE = 300.0
-
-
-class StartError(Exception):
-    """The daemon cannot start, or cannot go on; one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +111,7 @@ class Kubelet:
         self._loaded = loaded
         self._tasks = TaskOwner("kubelet")
         self._stop: asyncio.Event | None = None
-        #: Set when the runtime, and what runs in it, were looked at once.
-        self._settled = asyncio.Event()
         self._fatal = ""
-        self.runtime_name = ""
-        self.runtime_version = ""
         self.journal = parts.journal or DecisionJournal(self.clock, layout.journal_file)
         self.runtime: Runtime = parts.runtime or CriClient(
             self.config.containerRuntimeEndpoint,
@@ -171,7 +140,7 @@ class Kubelet:
         self._build_pods()
         self._build_housekeeping()
         if self.cluster is not None:
-            self.cluster.join(self.node, self.sources, self.events, self._runtime_view(), self.pod_cidr)
+            self.cluster.join(self.node, self.sources, self.events, self.runtime_view, self.pod_cidr)
         self._build_servers()
         self.stages = Stages(on_start=self._told_start)
         self.dependent = Stages(on_start=self._told_start)
@@ -181,40 +150,23 @@ class Kubelet:
 
     def _build_node(self) -> None:
         config, host = self.config, self.host
-        machine = host.machine
-        capacity = capacity_of(
-            machine,
-            max_pods=config.maxPods,
-            pods_per_core=config.podsPerCore,
-            ephemeral_storage=host.storage if config.localStorageCapacityIsolation else None,
-        )
-        reservations = reservations_of(self._loaded)
+        capacity, reservations = capacity_on(host, config), reservations_of(self._loaded)
         try:
             check_reservation(capacity, reservations)
-        except Exception as error:
+        except ReservationError as error:
             raise StartError(str(error)) from error
         self.health = RuntimeHealth(
             self.runtime, self.clock, on_first_good=self._runtime_good, on_recovered=self._runtime_recovered
         )
-        self.node = NodeInfo(
-            name=host.node_name,
-            host_ips=host.ips,
-            capacity=capacity,
-            allocatable=allocatable(capacity, reservations),
-            memory_capacity=machine.memory,
-            swap_capacity=machine.swap,
-            huge_page_sizes=tuple(hugepage_text(size) for size in host.page_sizes),
-            labels={
-                "kubernetes.io/hostname": host.node_name,
-                "kubernetes.io/os": machine.operating_system,
-                "kubernetes.io/arch": machine.architecture,
-                "beta.kubernetes.io/os": machine.operating_system,
-                "beta.kubernetes.io/arch": machine.architecture,
-                **self._loaded.flags.nodeLabels,
-            },
-            taints=initial_taints(self._loaded),
-            runtime_status=lambda: self.health.status,
+        self.observer = Observer(
+            self.runtime,
+            self.clock,
+            on_change=lambda change: self.manager.on_change(change),
+            enrich=enrich,
+            count_missed=self._count_missed,
         )
+        self.runtime_view = RuntimeView(self.runtime, self.health, self.observer, self.clock, self.journal)
+        self.node = node_info(self._loaded, host, capacity, reservations, lambda: self.health.status)
         self.pod_cidr = PodCidr(self.runtime, self.clock, self.journal)
         if self.cluster is None and config.podCIDR:
             self.pod_cidr.want([config.podCIDR])
@@ -222,7 +174,7 @@ class Kubelet:
         self.cgroups = PodCgroupManager(
             host.cgroups,
             tree_config(config),
-            NodeAmounts(capacity, reservations, machine.max_pids),
+            NodeAmounts(capacity, reservations, host.machine.max_pids),
             journal=self.journal,
             events=self.events,
             clock=self.clock,
@@ -248,16 +200,23 @@ class Kubelet:
                 self.local_statuses,
                 self._status_changed,
             )
+        self.removal = Removal(
+            self.store,
+            self.observer,
+            workers=lambda: self.workers,
+            rejected=lambda uid: self.manager.rejected(uid),
+            passed=lambda: self.housekeeping.passed,
+        )
         self.volumes = VolumeManager(
             self.layout,
             clock,
             journal,
             events,
             desired_pods=self.store.pods,
-            may_remove=self._volumes_removable,
+            may_remove=self.removal.volumes_removable,
             sources_ready=self.sources.all_sources_ready,
             node_allocatable_memory=lambda: self.node.allocatable.get("memory", Quantity.zero()).value(),
-            ending=self._ending,
+            ending=self.removal.ending,
             feeds=Feeds(node=self.node) if cluster is None else cluster.feeds(self.node),
             refresh_period=refresh_period(self._loaded),
             rng=self._rng,
@@ -276,13 +235,6 @@ class Kubelet:
             services=NoServices() if cluster is None else cluster.services,
             runtime_classes=NoRuntimeClasses() if cluster is None else cluster.runtime_classes,
         )
-        self.observer = Observer(
-            self.runtime,
-            clock,
-            on_change=lambda change: self.manager.on_change(change),
-            enrich=enrich,
-            count_missed=self._count_missed,
-        )
         self.probes = ProbeManager(
             Handlers(self.runtime, PROBE_VERSION),
             clock,
@@ -300,12 +252,13 @@ class Kubelet:
             journal,
             events,
             self._syncer(),
-            read=self._read,
+            read=self.runtime_view.read,
             cached=self.observer.cached,
             on_finished=self._worker_finished,
             resync=config.syncFrequency.seconds,
             rng=self._rng,
         )
+        preemption = Preemption(clock, events, self._tasks, killer=lambda: self.manager)
         self.manager = PodManager(
             clock,
             journal,
@@ -314,9 +267,9 @@ class Kubelet:
             self.workers,
             ManagerDoors(
                 statuses=self.statuses,
-                admission=self._admission(),
+                admission=admission_chain(self._loaded, self.host, self.node, journal, preemption.make_room),
                 sources_ready=self.sources.all_sources_ready,
-                runtime_errors=self.runtime_errors,
+                runtime_errors=self.runtime_view.errors,
                 on_desired=self._desired_changed,
                 on_untidy=lambda: self.housekeeping.request(),
                 on_died=lambda uid: self.trimmer.request(uid),
@@ -333,7 +286,7 @@ class Kubelet:
             self.starter,
             self.crash_loop,
             self.reasons,
-            self._read,
+            self.runtime_view.read,
             self.actuated.made,
         )
         started = self.clock.now()
@@ -349,40 +302,21 @@ class Kubelet:
                 probes=self.probes,
                 statuses=self.statuses,
                 reasons=self.reasons,
-                read=self._read,
-                node_facts=lambda pod: self._node_facts(pod, started_at=started),
-                runtime_name=lambda: self.runtime_name,
+                read=self.runtime_view.read,
+                node_facts=lambda pod: status_facts(self.node, started),
+                runtime_name=lambda: self.runtime_view.name,
                 network_error=self.health.network_error,
                 active_pods=lambda: self.manager.active_pods(),
                 wanted=lambda uid: self.store.get(uid) is not None,
             ),
         )
 
-    def _admission(self) -> AdmissionChain:
-        try:
-            sysctls = SysctlAllowList(
-                [*safe_sysctls(self.host.machine.kernel_version), *self.config.allowedUnsafeSysctls]
-            )
-        except ValueError as error:
-            raise StartError(f"allowedUnsafeSysctls: {error}") from error
-        gates = self._loaded.gates
-        return AdmissionChain(
-            [
-                sysctls,
-                Predicates(self._admission_facts),
-                PodFeatures(pod_level_resources=gates.enabled("PodLevelResources")),
-            ],
-            self.journal,
-            self._preempt,
-        )
-
     def _build_housekeeping(self) -> None:
-        self._leftovers = asyncio.Event()
         self.trimmer = Trimmer(
             self.starter,
             self.journal,
             cached=self.observer.cached,
-            content_removable=self.content_removable,
+            content_removable=self.removal.content_removable,
             keep=self._loaded.flags.maximumDeadContainersPerContainer,
         )
         self.housekeeping = Housekeeping(
@@ -399,24 +333,26 @@ class Kubelet:
                 sources_ready=self.sources.all_sources_ready,
                 volumes_gone=lambda uid: not self.volumes.mounted(uid),
                 on_gone=self.volumes.reconsider,
-                on_leftovers=self._leftovers.set,
+                on_leftovers=lambda: self.collection.request(),
                 on_known=self.actuated.keep_only,
             ),
         )
         self.gc = ContainerGC(
-            self.runtime,
-            self.layout,
+            self.runtime, self.layout, self.clock, gc_policy(self._loaded), self.removal, self.starter
+        )
+        self.collection = ContainerCollection(
+            self.gc,
+            self.crash_loop,
             self.clock,
-            gc_policy(self._loaded),
-            self,
-            self.starter,
+            self.events,
+            first_pass=self.housekeeping.first_pass,
+            sources_ready=self.sources.all_sources_ready,
         )
 
     def _build_servers(self) -> None:
-        config = self.config
         self.api = LocalNodeApi(
             node_name=self.node.name,
-            config=config,
+            config=self.config,
             layout=self.layout,
             clock=self.clock,
             store=self.store,
@@ -429,39 +365,18 @@ class Kubelet:
             metrics=self.metrics,
             loop_problem=self.loop_problem,
         )
-        cluster = self.cluster
-        # Without a cluster to ask, a webhook can only say no.
-        authorizer: Authorizer = AlwaysAllow() if config.authorization.mode == "AlwaysAllow" else AlwaysDeny()
-        if cluster is not None and cluster.authorizer is not None:
-            authorizer = cluster.authorizer
-        self.server = KubeletServer(
-            config,
-            Path(self._loaded.flags.certDir),
-            self.api,
-            authorizer,
-            self.clock,
-            hostname=self.node.name,
-            addresses=self.node.host_ips,
-            metrics=self.metrics,
-            tokens=None if cluster is None else cluster.authenticator,
-            serving=None if cluster is None else cluster.serving,
-            node_logs=SystemLogFiles(),
-            checkpoints=self.api,
-            flags=self._loaded.command_line,
+        self.server = kubelet_server(
+            self._loaded, self.node, self.api, self.clock, self.metrics, self.cluster
         )
-        self.admin = AdminServer(
-            self.layout.admin_socket,
-            self.api,
-            self.clock,
-            idle=config.streamingConnectionIdleTimeout.seconds,
-        )
+        self.admin = admin_server(self._loaded, self.layout, self.api, self.clock)
 
     # --- the order of starts --------------------------------------------------
 
     def _order(self) -> None:
         """What is started before the runtime was seen, and what only after its first good status."""
         early, late = self.stages, self.dependent
-        early.add(Stage("data directories", start=self._make_directories))
+        prepare = partial(prepare_host, self.layout, self.config.oomScoreAdj)
+        early.add(Stage("data directories", start=prepare))
         early.add(Stage("journal", start=self.journal.start, stop=self.journal.stop))
         early.add(Stage("statuses", start=self.local_statuses.start, stop=self.local_statuses.stop))
         early.add(Stage("actuated resources", start=self.actuated.start, stop=self.actuated.stop))
@@ -472,24 +387,24 @@ class Kubelet:
         early.add(Stage("runtime client", clean_up=self.runtime.close))
         early.add(Stage("dependent modules", stop=self.dependent.stop))
         early.add(Stage("probes", stop=self.probes.stop))
-        early.add(Stage("server", start=_listening(self.server.start), stop=self.server.stop))
-        early.add(Stage("admin socket", start=_listening(self.admin.start), stop=self.admin.stop))
+        early.add(Stage("server", start=listening(self.server.start), stop=self.server.stop))
+        early.add(Stage("admin socket", start=listening(self.admin.start), stop=self.admin.stop))
         early.add(Stage("runtime health", start=self.health.start, stop=self.health.stop))
         early.add(Stage("observer", start=self.observer.start, stop=self.observer.stop))
         early.add(Stage("pod workers", stop=self.workers.stop))
-        early.add(Stage("trimmer", start=_called(self.trimmer.start), stop=self.trimmer.stop))
-        early.add(Stage("housekeeping", start=_called(self.housekeeping.start), stop=self.housekeeping.stop))
+        early.add(Stage("trimmer", start=called(self.trimmer.start), stop=self.trimmer.stop))
+        early.add(Stage("housekeeping", start=called(self.housekeeping.start), stop=self.housekeeping.stop))
         early.add(Stage("sync loop", start=self._start_loop, stop=self.manager.stop))
         if self.cluster is not None:
             self.cluster.late_stages(early)
             self.cluster.dependent_stages(late)
         early.add(Stage("sources", start=self._start_sources, stop=self._tasks.close))
-        late.add(Stage("runtime version", start=self._learn_version))
+        late.add(Stage("runtime version", start=self.runtime_view.learn_version))
         late.add(Stage("pod CIDR", start=self.pod_cidr.start, stop=self.pod_cidr.stop))
         if self.config.makeIPTablesUtilChains:
             late.add(Stage("iptables chains", start=self.chains.start, stop=self.chains.stop))
         late.add(Stage("container manager", start=self._start_cgroups))
-        late.add(Stage("container garbage collection", start=self._start_gc))
+        late.add(Stage("container garbage collection", start=self._start_collection))
         late.add(Stage("first look", start=self._look_first))
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -501,9 +416,7 @@ class Kubelet:
         try:
             await self.stages.start()
             self.journal.record("Started", "the daemon is up", node=self.node.name)
-            self.events.node_event("Normal", "Starting", "Starting kubelet.")
-            if self.host.cgroups.version == 1:
-                self.events.node_event("Warning", "CgroupV1", CGROUP_V1_DEPRECATED)
+            tell_start(self.events, self.host.cgroups.version)
             notify.send("READY=1", os.environ)
             await stop.wait()
         except TlsMaterialError as error:
@@ -518,25 +431,6 @@ class Kubelet:
 
     def _told_start(self, name: str, seconds: float) -> None:
         self.journal.record("ModuleStarted", f"{name} started", seconds=round(seconds, 3))
-
-    async def _make_directories(self) -> None:
-        for directory, mode in (
-            (self.layout.root, 0o750),
-            (self.layout.pods, 0o750),
-            (self.layout.plugins, 0o750),
-            (self.layout.plugins_registry, 0o750),
-            (self.layout.pod_logs, 0o750),
-            (self.layout.container_log_links, 0o755),
-        ):
-            try:
-                await asyncio.to_thread(partial(directory.mkdir, mode=mode, parents=True, exist_ok=True))
-            except OSError as error:
-                raise StartError(f"{directory} cannot be made: {error}") from error
-        await asyncio.to_thread(ensure_shared_root, self.layout)
-        try:
-            await asyncio.to_thread(Path("/proc/self/oom_score_adj").write_text, str(self.config.oomScoreAdj))
-        except OSError as error:
-            log.warning("oomScoreAdj %d was not set: %s", self.config.oomScoreAdj, error)
 
     async def _start_loop(self) -> None:
         self.manager.start(self.sources)
@@ -553,15 +447,10 @@ class Kubelet:
             self._send_static,
             self.journal,
             self.events,
-            running=self._running_pods,
+            running=self.runtime_view.running_pods,
             period=self.config.fileCheckFrequency.seconds,
         )
         self._tasks.forever("file source", source.run, pause=self.clock.sleep)
-
-    async def _running_pods(self) -> Sequence[ObservedPod]:
-        """What runs, as soon as it was looked at once."""
-        await self._settled.wait()
-        return [pod for uid in self.observer.cached_uids() if (pod := self.observer.cached(uid)) is not None]
 
     # --- what depends on the runtime ------------------------------------------
 
@@ -579,35 +468,6 @@ class Kubelet:
         self.observer.request_relist()
         self.workers.wake_all()
 
-    async def _look_first(self) -> None:
-        """Tell those who wait for it when the pods that run were seen once."""
-
-        async def look() -> None:
-            while not self.observer.relisted:
-                await self.clock.sleep(0.05)
-            self._settled.set()
-
-        self._tasks.spawn("first look", look())
-
-    async def _learn_version(self) -> None:
-        version = await self.runtime.version()
-        self.runtime_name, self.runtime_version = version.runtime_name, version.runtime_version
-        self.journal.record(
-            "RuntimeVersion",
-            f"the runtime is {version.runtime_name} {version.runtime_version} (CRI {version.api})",
-        )
-        try:
-            driver = await self.runtime.runtime_config()
-        except CriError as error:
-            if not error.unimplemented:
-                raise
-            return
-        if driver == "systemd":
-            raise StartError(
-                "cgroupDriver: the container runtime uses the systemd driver, which is not supported yet; "
-                "set it to cgroupfs there"
-            )
-
     async def _start_cgroups(self) -> None:
         try:
             await self.cgroups.ensure_tree()
@@ -617,39 +477,17 @@ class Kubelet:
         self._tasks.spawn("node allocatable", self.cgroups.enforce_allocatable())
         self._tasks.spawn("qos cgroups", self.cgroups.reassert(self.manager.active_pods))
 
-    async def _start_gc(self) -> None:
-        async def collect() -> None:
-            # What an earlier life left goes as soon as it is known which pods are wanted.
-            await self.housekeeping.first_pass(GC_PERIOD)
-            while True:
-                self._leftovers.clear()
-                try:
-                    await self.gc.collect(sources_ready=self.sources.all_sources_ready())
-                except RuntimeError as error:
-                    self.events.node_event("Warning", "ContainerGCFailed", str(error))
-                self.crash_loop.collect(self.clock.now_ns())
-                await self.clock.sleep(GC_REST)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(GC_PERIOD - GC_REST):
-                        await self._leftovers.wait()
+    async def _start_collection(self) -> None:
+        self._tasks.forever("container gc", self.collection.run, pause=self.clock.sleep)
 
-        self._tasks.forever("container gc", collect, pause=self.clock.sleep)
+    async def _look_first(self) -> None:
+        self._tasks.spawn("first look", self.runtime_view.look_first())
 
     def fail(self, reason: str) -> None:
         """End the daemon: it cannot go on."""
         self._fatal = self._fatal or reason
         if self._stop is not None:
             self._stop.set()
-
-    # --- health ---------------------------------------------------------------
-
-    def runtime_errors(self) -> Sequence[str]:
-        """Why pods cannot be worked on now."""
-        errors = self.health.runtime_errors()
-        pleg = self.observer.unhealthy()
-        if pleg:
-            errors.append(f"PLEG is not healthy: {pleg}")
-        return errors
 
     def loop_problem(self) -> str:
         """What the health check ``syncloop`` says; empty when all is well."""
@@ -658,14 +496,6 @@ class Kubelet:
         return f"sync Loop took longer than expected: {silent:.0f}s" if silent > limit else ""
 
     # --- doors joined ---------------------------------------------------------
-
-    async def _read(self, uid: str, newer_than: float) -> ObservedPod:
-        try:
-            return await self.observer.read(uid, newer_than=newer_than)
-        except CriError as error:
-            if error.unavailable:
-                self.health.doubt()
-            raise
 
     def _count_missed(self, kind: str) -> None:
         self.metrics.counter(
@@ -701,109 +531,16 @@ class Kubelet:
         which = {"config_map" if kind == "configmap" else "secret": name}
         for uid in uids:
             self.volumes.refresh(uid, f"{kind} {namespace}/{name} changed", **which)
+            if self.reasons.of(uid):
+                # A container that could not be made for want of it is tried again.
+                self.manager.sync(uid, f"{kind} {namespace}/{name} changed")
 
     def _worker_finished(self, uid: str) -> None:
         if self.cluster is not None:
             self.cluster.pod_finished(uid)
         self.manager.worker_finished(uid)
 
-    def _runtime_view(self) -> RuntimeView:
-        return RuntimeView(
-            status=lambda: self.health.status,
-            version=lambda: (self.runtime_name, self.runtime_version),
-            errors=self.runtime_errors,
-            network_error=self.health.network_error,
-            settled=self._settled,
-        )
-
     def _verdict(self, kind: ProbeKind, uid: str, container: str, verdict: bool | None) -> None:
         if kind == "liveness" and verdict is not False:
             return
         self.manager.sync(uid, f"the {kind} probe of {container} says {verdict}")
-
-    def _node_facts(self, pod: Pod, *, started_at: datetime) -> NodeFacts:
-        del pod
-        handler = self.node.runtime_handler("")
-        return NodeFacts(
-            host_ips=self.node.host_ips,
-            prefer_ipv6=self.node.ipv6_first,
-            recursive_read_only=handler is not None and handler.recursive_read_only_mounts,
-            kubelet_started=started_at,
-        )
-
-    def _admission_facts(self) -> AdmissionFacts:
-        return AdmissionFacts(
-            name=self.node.name,
-            labels=self.node.labels,
-            taints=tuple(Taint(taint.key, taint.value, taint.effect) for taint in self.node.taints),
-            allocatable=self.node.allocatable,
-            supplemental_groups_policy=self.node.supplemental_groups_policy,
-        )
-
-    def _preempt(self, pod: Pod, victims: Victims) -> None:
-        for victim in victims.pods:
-            self.events.pod_event(
-                pod_ref(victim), "Warning", "Preempting", "Preempted in order to admit critical pod"
-            )
-            self._tasks.spawn(f"preempt-{victim.metadata.uid}", self._preempt_one(pod, victim))
-
-    async def _preempt_one(self, pod: Pod, victim: Pod) -> None:
-        def change(status: PodStatus) -> PodStatus:
-            return preempted(status, victim.metadata.generation, self.clock.now())
-
-        reason = f"it gives way to the critical pod {pod.metadata.namespace}/{pod.metadata.name}"
-        # A victim that does not end in time is told by its event; the critical pod waits for its resources.
-        with contextlib.suppress(TimeoutError):
-            await self.manager.kill(victim.metadata.uid, reason, change, None, evict=True)
-
-    # --- what may be removed --------------------------------------------------
-
-    def content_removable(self, uid: str) -> bool:
-        """Whether everything of the pod may go: deleted and ended, evicted, or known to nobody."""
-        state = self.workers.state(uid)
-        if state is not None:
-            return state.content_removable
-        return self.store.get(uid) is None and self.housekeeping.passed
-
-    def runtime_removable(self, uid: str) -> bool:
-        """Whether the pod's containers may go: it has ended."""
-        state = self.workers.state(uid)
-        if state is not None:
-            return not state.containers_may_run
-        return self.store.get(uid) is None and self.housekeeping.passed
-
-    def _ending(self, uid: str) -> bool:
-        state = self.workers.state(uid)
-        return state is not None and state.terminating
-
-    def _volumes_removable(self, uid: str) -> bool:
-        state = self.workers.state(uid)
-        if state is not None:
-            return not state.containers_may_run
-        if self.store.get(uid) is not None:
-            return self.manager.rejected(uid)
-        if not self.housekeeping.passed or self.observer.unread(uid):
-            return False
-        observed = self.observer.cached(uid)
-        return observed is None or not observed.alive
-
-
-def _listening(start: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-    """A server's start whose refusal ends the daemon's with one line."""
-
-    async def begin() -> None:
-        try:
-            await start()
-        except (ListenError, TlsError) as error:
-            raise StartError(str(error)) from error
-
-    return begin
-
-
-def _called(start: Callable[[], None]) -> Callable[[], Awaitable[None]]:
-    """A start that needs no waiting, as a stage wants it."""
-
-    async def begin() -> None:
-        start()
-
-    return begin

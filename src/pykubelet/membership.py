@@ -4,16 +4,13 @@ Stands beside the composition root. What other rooms need to be built (events, o
 do what) is there at once; :meth:`Membership.join` takes what the other rooms are asked for.
 """
 
-import asyncio
 import random
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import cast
 
-from pykubelet import KUBELET_VERSION
 from pykubelet.api.core import Pod, PodStatus
-from pykubelet.api.node import Node, Taint
+from pykubelet.api.node import Node
 from pykubelet.api.podinfo import full_name, is_static
 from pykubelet.base.clock import Clock
 from pykubelet.base.journal import Events, Journal, PodRef
@@ -41,40 +38,23 @@ from pykubelet.cluster.tokens import TokenManager
 from pykubelet.config import Loaded
 from pykubelet.connection import Connection
 from pykubelet.cri.door import Runtime
-from pykubelet.cri.types import RuntimeStatus
 from pykubelet.node import NodeInfo
 from pykubelet.node.address_watch import AddressWatch
-from pykubelet.node.addresses import AddressFacts
-from pykubelet.node.conditions import Readiness, not_ready_errors
-from pykubelet.node.features import declared_features
 from pykubelet.node.host import Host
 from pykubelet.node.images import ImageList
-from pykubelet.node.object import NodeIdentity, bare_node, reconciled
+from pykubelet.node.object import reconciled
 from pykubelet.node.pod_cidr import PodCidr
-from pykubelet.node.status import NodeUpdate, StatusFacts, container_runtime_version, updated_node
+from pykubelet.node_object import NodeObject
 from pykubelet.pod_views import PodViews
 from pykubelet.pods.sources import PodConfig
 from pykubelet.pods.status import settle_status, terminal_status
 from pykubelet.pods.status_conditions import OWNED_CONDITIONS
 from pykubelet.pods.store import PodStore
 from pykubelet.pods.worker import PodWorkers
+from pykubelet.runtime_view import RuntimeView
 from pykubelet.server.doors import Authorizer
 from pykubelet.server.webhook import WebhookAuthorizer, WebhookTokens
 from pykubelet.volumes import Feeds
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeView:
-    """What the Node's status tells of the container runtime."""
-
-    #: The last status; None before the first.
-    status: Callable[[], RuntimeStatus | None]
-    #: Name and version; empty before they are known.
-    version: Callable[[], tuple[str, str]]
-    errors: Callable[[], Sequence[str]]
-    network_error: Callable[[], str]
-    #: Set when the runtime, and what runs in it, were looked at once.
-    settled: asyncio.Event
 
 
 class Membership:
@@ -225,9 +205,8 @@ class Membership:
         """Build what tells of the node and brings its pods; *pod_cidr* hears of the Node's."""
         self._pod_cidr = pod_cidr
         self._sources = sources
-        config, flags, name = self._loaded.config, self._loaded.flags, node.name
+        config, name = self._loaded.config, node.name
         self._node = node
-        self._view = runtime
         self.source = PodSource(
             self.connection.api, name, sources.channel("api"), self._clock, self._rng, self._journal
         )
@@ -240,29 +219,8 @@ class Membership:
             events,
             self._rng,
         )
-        external = flags.cloudProvider == "external"
-        self._facts = StatusFacts(
-            now=self._clock.now(),
-            name=name,
-            addresses=AddressFacts(name, flags.nodeIP, (), external),
-            machine=self._host.machine,
-            capacity=node.capacity,
-            allocatable=node.allocatable,
-            container_runtime_version="",
-            kubelet_version=KUBELET_VERSION,
-            port=config.port,
-            max_images=config.nodeStatusMaxImages,
-            local_storage=config.localStorageCapacityIsolation,
-        )
-        identity = NodeIdentity(
-            name,
-            self._host.machine.operating_system,
-            self._host.machine.architecture,
-            labels=flags.nodeLabels,
-            taints=node.taints,
-            provider_id=config.providerID,
-            external_cloud=external,
-            controller_attach=config.enableControllerAttachDetach,
+        own = NodeObject(
+            self._loaded, self._host, node, runtime, self._clock, self.images, lambda: self.addresses.ips
         )
         frequency = config.nodeStatusUpdateFrequency.seconds
         timeout = min(frequency, float(config.nodeLeaseDurationSeconds))
@@ -273,12 +231,16 @@ class Membership:
             self._clock,
             self._journal,
             events,
-            initial=lambda: self._updated(bare_node(identity)),
+            initial=own.initial,
             reconcile=reconciled,
             register=config.registerNode,
             get_when_forbidden=not gates.enabled("KubeletRegistrationGetOnExistsOnly"),
             timeout=timeout,
         )
+
+        async def settled() -> None:
+            await runtime.settled.wait()
+
         self.reporter = NodeReporter(
             heartbeat,
             name,
@@ -288,12 +250,12 @@ class Membership:
             events,
             registration,
             ReporterDoors(
-                update=self._updated,
+                update=own.updated,
                 cached=self.node_watch.node,
-                outlook=self._outlook,
+                outlook=own.outlook,
                 seen=self._node_seen,
                 reset=heartbeat.close_connections,
-                settled=self._settled,
+                settled=settled,
             ),
             ReporterSettings(frequency, config.nodeStatusReportFrequency.seconds, timeout),
         )
@@ -388,41 +350,3 @@ class Membership:
         self._node.follow(node)
         self._pod_cidr.want(node.spec.podCIDRs)
         self.mirrors.reconsider_all()
-
-    def _readiness(self) -> Readiness:
-        return Readiness(runtime_errors=self._view.errors(), network_error=self._view.network_error())
-
-    async def _settled(self) -> None:
-        await self._view.settled.wait()
-
-    def _outlook(self) -> object:
-        return not not_ready_errors(
-            self._readiness(), self._node.capacity, local_storage=self._facts.local_storage
-        )
-
-    def _updated(self, old: Node) -> NodeUpdate:
-        """The Node as it should be now, from the Node as it is."""
-        status, (runtime, version) = self._view.status(), self._view.version()
-        facts = replace(
-            self._facts,
-            now=self._clock.now(),
-            addresses=replace(self._facts.addresses, ips=self.addresses.ips),
-            images=self.images.images,
-            container_runtime_version=container_runtime_version(runtime, version) if runtime else "",
-            runtime_handlers=None if status is None else status.handlers,
-            supplemental_groups_policy=None if status is None else status.supplemental_groups_policy,
-            declared_features=declared_features(
-                self._loaded.gates.enabled,
-                user_namespaces_host_network=status is not None and status.user_namespaces_host_network,
-            ),
-            readiness=self._readiness(),
-        )
-        return updated_node(old, facts)
-
-
-def initial_taints(loaded: Loaded) -> tuple[Taint, ...]:
-    """``registerWithTaints``, as the API has taints."""
-    return tuple(
-        Taint(key=taint.key, value=taint.value, effect=taint.effect)
-        for taint in loaded.config.registerWithTaints
-    )

@@ -4,16 +4,22 @@ Stands beside the composition root: rooms do not read ``KubeletConfiguration`` t
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+from pykubelet.api.core import ResourceList
+from pykubelet.api.node import Taint
 from pykubelet.base.layout import RUN_DIR_VARIABLE, Layout
 from pykubelet.config import KubeletConfiguration, Loaded
 from pykubelet.config.parsed import cpuset, reserved
 from pykubelet.containers.gc import GCPolicy
 from pykubelet.containers.settings import ContainerSettings
+from pykubelet.cri.types import RuntimeStatus
+from pykubelet.linux.cgroups import hugepage_text
+from pykubelet.node import NodeInfo
 from pykubelet.node.host import Host
 from pykubelet.pods.crashloop import CrashLoop, crash_loop_limits
-from pykubelet.resources.allocatable import Reservations, with_reserved_cpus
+from pykubelet.resources.allocatable import Reservations, allocatable, capacity_of, with_reserved_cpus
 from pykubelet.resources.pod_cgroups import TreeConfig
 from pykubelet.resources.values import PodCgroupConfig
 
@@ -42,6 +48,53 @@ def reservations_of(loaded: Loaded) -> Reservations:
     if config.reservedSystemCPUs:
         reservations = with_reserved_cpus(reservations, len(cpuset(config.reservedSystemCPUs)))
     return reservations
+
+
+def capacity_on(host: Host, config: KubeletConfiguration) -> ResourceList:
+    """What this machine has, as far as the configuration lets pods see it."""
+    return capacity_of(
+        host.machine,
+        max_pods=config.maxPods,
+        pods_per_core=config.podsPerCore,
+        ephemeral_storage=host.storage if config.localStorageCapacityIsolation else None,
+    )
+
+
+def initial_taints(config: KubeletConfiguration) -> tuple[Taint, ...]:
+    """``registerWithTaints``, as the API has taints."""
+    return tuple(
+        Taint(key=taint.key, value=taint.value, effect=taint.effect) for taint in config.registerWithTaints
+    )
+
+
+def node_info(
+    loaded: Loaded,
+    host: Host,
+    capacity: ResourceList,
+    reservations: Reservations,
+    runtime_status: Callable[[], RuntimeStatus | None],
+) -> NodeInfo:
+    """What is known of the node before the API server says more."""
+    machine = host.machine
+    return NodeInfo(
+        name=host.node_name,
+        host_ips=host.ips,
+        capacity=capacity,
+        allocatable=allocatable(capacity, reservations),
+        memory_capacity=machine.memory,
+        swap_capacity=machine.swap,
+        huge_page_sizes=tuple(hugepage_text(size) for size in host.page_sizes),
+        labels={
+            "kubernetes.io/hostname": host.node_name,
+            "kubernetes.io/os": machine.operating_system,
+            "kubernetes.io/arch": machine.architecture,
+            "beta.kubernetes.io/os": machine.operating_system,
+            "beta.kubernetes.io/arch": machine.architecture,
+            **loaded.flags.nodeLabels,
+        },
+        taints=initial_taints(loaded.config),
+        runtime_status=runtime_status,
+    )
 
 
 def container_settings(loaded: Loaded, host: Host) -> ContainerSettings:

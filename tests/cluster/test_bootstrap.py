@@ -19,6 +19,7 @@ from pykubelet.base.clock import LoopClock
 from pykubelet.base.journal import NullJournal
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.cluster import kubeconfig
+from pykubelet.cluster.access import Access, Pem
 from pykubelet.cluster.bootstrap import Bootstrap, BootstrapError, kubeconfig_text, unusable
 from pykubelet.cluster.certificate_requests import (
     CLIENT,
@@ -28,7 +29,6 @@ from pykubelet.cluster.certificate_requests import (
     usages,
 )
 from pykubelet.cluster.errors import Refused, Unreachable
-from pykubelet.cluster.kubeconfig import Access, Pem
 from pykubelet.cluster.rotation import client_template
 
 __all__ = ["immediate_threads"]

@@ -11,12 +11,12 @@ from pykubelet.base.clock import SystemClock
 from pykubelet.base.journal import NullJournal
 from pykubelet.base.metrics import Metrics
 from pykubelet.cluster import kubeconfig, paths
+from pykubelet.cluster.access import Access
 from pykubelet.cluster.bootstrap import Bootstrap
 from pykubelet.cluster.certificate_manager import CertificateManager
 from pykubelet.cluster.certificate_requests import CLIENT
 from pykubelet.cluster.client import ApiClient
 from pykubelet.cluster.credentials import FileCredentials
-from pykubelet.cluster.kubeconfig import Access
 from pykubelet.cluster.reviews import TokenReviews
 from pykubelet.cluster.rotation import client_template
 

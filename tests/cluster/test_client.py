@@ -12,17 +12,17 @@ from typing import Any
 
 import pytest
 import trustme
-from aiohttp import StreamReader, web
+from aiohttp import web
 
 from pykubelet.api.meta import ObjectMeta
 from pykubelet.api.objects import ConfigMap
 from pykubelet.base.clock import SystemClock
 from pykubelet.base.metrics import Metrics
-from pykubelet.cluster.client import ApiClient, split_lines
+from pykubelet.cluster.access import Access, Pem
+from pykubelet.cluster.client import ApiClient
 from pykubelet.cluster.connections import make_socket
 from pykubelet.cluster.credentials import FileCredentials
 from pykubelet.cluster.errors import Refused, Unreachable
-from pykubelet.cluster.kubeconfig import Access, Pem
 from pykubelet.cluster.proxies import Proxy
 from pykubelet.cluster.tls import TlsMaterialError
 
@@ -267,20 +267,6 @@ async def test_a_watch_that_brings_nonsense(event: bytes) -> None:
         with pytest.raises(Unreachable):
             async for _change in client.watch(PATH, ConfigMap):
                 pass
-
-
-async def test_lines_are_bounded() -> None:
-    class Chunks:
-        async def iter_any(self) -> AsyncGenerator[bytes, None]:
-            for chunk in (b"a\nb", b"c", b"\n\n", b"d" * 6, b"d" * 6):
-                yield chunk
-
-    lines: list[bytes] = []
-    stream: StreamReader = Chunks()  # type: ignore[assignment]
-    with pytest.raises(Unreachable):
-        async for line in split_lines(stream, 10):
-            lines += [line]
-    assert lines == [b"a", b"bc"]
 
 
 # --- who we are ---------------------------------------------------------------

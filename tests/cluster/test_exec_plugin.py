@@ -10,9 +10,9 @@ import pytest
 
 from pykubelet.base.clock import ManualClock
 from pykubelet.base.metrics import Metrics
+from pykubelet.cluster.access import ExecConfig
 from pykubelet.cluster.errors import Unreachable
 from pykubelet.cluster.exec_plugin import ExecPlugin
-from pykubelet.cluster.kubeconfig import ExecConfig
 
 V1 = "client.authentication.k8s.io/v1"
 

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 import yaml
 
-from pykubelet.cluster.kubeconfig import Access, KubeconfigError, Pem, load, parse
+from pykubelet.cluster.access import Access, Pem
+from pykubelet.cluster.kubeconfig import KubeconfigError, load, parse
 
 SECRET = "s3cr3t-value"
 

@@ -13,10 +13,10 @@ from pykubelet.api.core import Pod
 from pykubelet.base.clock import SystemClock
 from pykubelet.base.journal import NullJournal, PodRef
 from pykubelet.base.metrics import Metrics
+from pykubelet.cluster.access import Access
 from pykubelet.cluster.client import ApiClient
 from pykubelet.cluster.credentials import FileCredentials
 from pykubelet.cluster.events import EventPoster
-from pykubelet.cluster.kubeconfig import Access
 from pykubelet.cluster.objects import ObjectManager
 from pykubelet.cluster.tokens import TokenManager
 

@@ -3,7 +3,9 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from tests.cluster.fake_api import ListWatchApi
 
@@ -85,6 +87,35 @@ async def test_a_set_that_could_not_be_sent_is_sent_later(caplog: pytest.LogCapt
     await asyncio.sleep(10)
     assert pods.sets == [{"a"}]
     await pods.source.stop()
+
+
+@pytest.mark.parametrize("namesake", [False, True])
+async def test_a_forced_deletion_is_told_with_its_grace(namesake: bool) -> None:
+    pods = Pods()
+    told: list[list[tuple[str, int | None]]] = []
+
+    async def send(found: Sequence[Pod]) -> None:
+        told.append([(one.metadata.uid, one.metadata.deletionGracePeriodSeconds) for one in found])
+
+    pods._send = send  # type: ignore[method-assign]
+    pods.source = PodSource(
+        pods.api, "node1", send, LoopClock(), random.Random(1), NullJournal()  # type: ignore[arg-type]
+    )  # fmt: skip
+    await pods.api.put(pod("a"))
+    await pods.source.start()
+    await asyncio.sleep(0.01)
+    deleted = msgspec.structs.replace(
+        pod("a").metadata, deletionTimestamp=datetime(2026, 1, 1, tzinfo=UTC), deletionGracePeriodSeconds=0
+    )
+    await pods.api.put(Pod(metadata=deleted))
+    await pods.api.remove("a")
+    if namesake:
+        await pods.api.put(Pod(metadata=msgspec.structs.replace(pod("a").metadata, uid="b")))
+    await asyncio.sleep(0.01)
+    await pods.source.stop()
+    assert told[0] == [("a", None)]
+    assert told[-1] == ([("b", None)] if namesake else [])
+    assert ([("a", 0)] in told) is not namesake
 
 
 def service(namespace: str, name: str, ip: str, *ports: ServicePort) -> Service:

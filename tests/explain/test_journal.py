@@ -58,7 +58,7 @@ def test_an_event_that_repeats_is_counted_instead_of_kept_again() -> None:
 
 
 def test_what_is_kept_is_bounded(monkeypatch) -> None:
-    monkeypatch.setattr(module, "PODS", 5)
+    monkeypatch.setattr(module, "OF_PODS", module.PER_POD + 5)
     journal = make()
     for number in range(module.PER_POD + 50):
         journal.record("Sync", f"number {number}", pod=WEB)
@@ -66,10 +66,32 @@ def test_what_is_kept_is_bounded(monkeypatch) -> None:
     assert journal.of_pod("u1")[-1].text == f"number {module.PER_POD + 49}"
     for number in range(10):
         journal.record("Added", "x", pod=PodRef("ns", f"p{number}", f"v{number}"))
+    # The pod of which nothing was heard for longest goes, whole.
     assert journal.of_pod("u1") == []
-    assert journal.of_pod("v9")
+    assert [bool(journal.of_pod(f"v{number}")) for number in range(10)] == [True] * 10
     journal.record("Long", "y" * 100_000, cause="z" * 100_000)
     assert len(journal.of_node()[-1].text) == len(journal.of_node()[-1].cause) == module.TEXT_LIMIT
+
+
+async def test_no_more_is_read_than_is_kept(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "OF_PODS", 4)
+    monkeypatch.setattr(module, "OF_NODE", 2)
+    file = tmp_path / "journal.jsonl"
+    first = make(file)
+    await first.start()
+    for number in range(20):
+        first.record("One", str(number), pod=PodRef("ns", f"p{number}", f"v{number}"))
+    await first.stop()
+    assert [entry.text for entry in module._load(file)] == ["14", "15", "16", "17", "18", "19"]
+    second = make(file)
+    await second.start()
+    assert [entry.text for number in range(20) for entry in second.of_pod(f"v{number}")] == [
+        "16",
+        "17",
+        "18",
+        "19",
+    ]
+    await second.stop()
 
 
 async def test_a_restart_keeps_the_story_and_goes_on_after_it(tmp_path) -> None:

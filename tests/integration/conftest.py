@@ -12,6 +12,7 @@ import pytest_asyncio
 from tests.apiserver.cluster import a_cluster
 from tests.apiserver.fixtures import cluster
 from tests.integration.joined import Joined, joined_node
+from tests.integration.node import named_netns
 
 from pykubelet.cli.up.containerd import PrivateContainerd
 from pykubelet.cli.up.images import sample_images
@@ -37,11 +38,6 @@ def _cgroups(*patterns: str) -> set[str]:
     """Cgroups of any hierarchy that match one of *patterns*."""
     tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()]
     return {str(path) for top in tops for pattern in patterns for path in top.glob(pattern) if path.is_dir()}
-
-
-def _named_netns() -> set[str]:
-    netns = Path("/run/netns")
-    return set(os.listdir(netns)) if netns.exists() else set()
 
 
 def _bridges() -> set[str]:
@@ -114,9 +110,9 @@ def cgroup_parent(containerd: PrivateContainerd, request: pytest.FixtureRequest)
 def no_leaks(containerd: PrivateContainerd) -> Iterator[None]:
     """The test must end with the mounts, network namespaces and cgroups that it began with."""
     roots, name = [containerd.base_dir, containerd.run_dir], containerd.cgroup_root
-    # Others may have a runtime of their own on this machine: their cgroups are not ours to judge.
-    before = (set(mounts_below(roots)), _named_netns(), _cgroups(f"{name}/*"))
+    # Others may have a runtime of their own on this machine: what is theirs is not ours to judge.
+    before = (set(mounts_below(roots)), named_netns(containerd.run_dir), _cgroups(f"{name}/*"))
     yield
-    after = (set(mounts_below(roots)), _named_netns(), _cgroups(f"{name}/*"))
+    after = (set(mounts_below(roots)), named_netns(containerd.run_dir), _cgroups(f"{name}/*"))
     for what, old, new in zip(("mounts", "network namespaces", "cgroups"), before, after, strict=True):
         assert new <= old, f"{what} left behind: {sorted(new - old)}"

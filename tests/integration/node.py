@@ -39,9 +39,9 @@ def pod(name, *containers, grace=1, **spec):
     return plain_pod(name, *containers, terminationGracePeriodSeconds=grace, **spec)
 
 
-def named_netns():
-    netns = Path("/run/netns")
-    return set(os.listdir(netns)) if netns.exists() else set()
+def named_netns(run_dir: Path) -> set[str]:
+    """The network namespaces of the private containerd that runs in *run_dir*, by path."""
+    return {str(path) for path in run_dir.glob("state/*/netns/*")}
 
 
 class Node:
@@ -83,7 +83,8 @@ class Node:
         self._tasks = TaskOwner("node")
         self._stop: asyncio.Event | None = None
         self._running: asyncio.Task[None] | None = None
-        self._netns = named_netns()
+        self._runtime_dir = Path(endpoint.removeprefix("unix://")).parent
+        self._netns = named_netns(self._runtime_dir)
         self.kubelet: Kubelet | None = None
         self.cri = CriClient(endpoint, clock=SystemClock(), request_timeout=30)
 
@@ -298,7 +299,7 @@ class Node:
         own = os.path.realpath(layout.root)
         return {
             "mounts": [m for m in mounts_below([layout.root]) if m != own],
-            "network namespaces": sorted(named_netns() - self._netns),
+            "network namespaces": sorted(named_netns(self._runtime_dir) - self._netns),
             "cgroups": [str(p) for p in cgroups if uid_of(p.name)],
             **{
                 str(d): os.listdir(d) if d.exists() else []

@@ -106,13 +106,13 @@ async def test_an_active_deadline(joined):
 )
 async def test_a_pod_that_the_node_refuses(joined, name, spec, reason):
     resources = {"resources": spec.pop("resources")} if "resources" in spec else {}
-    before = await joined.containers()
-    await joined.create(pod(name, container("app", **resources), **spec))
+    made = await joined.create(pod(name, container("app", **resources), **spec))
     refused = await joined.until(name, lambda p: phase(p) == "Failed")
     assert refused["status"]["reason"] == reason
     assert refused["status"]["message"]
     assert "containerStatuses" not in refused["status"] or not state(refused, "running")
-    assert await joined.containers() == before
+    listed = await joined.node.cri.list_containers()
+    assert made["metadata"]["uid"] not in {one.labels["io.kubernetes.pod.uid"] for one in listed}
     await joined.delete(name)
     await joined.gone(name)
 

@@ -292,7 +292,7 @@ async def test_the_runtime_comes_late(containerd, short_dir):
         node.apply(pod("patient", container("app")))
         await asyncio.sleep(1)
         assert node.pod("patient") is None or node.waiting("patient") is None
-        assert node.kubelet.runtime_errors()
+        assert node.kubelet.runtime_view.errors()
         socket.symlink_to(containerd.socket)
         await node.until(lambda: node.ready("patient"), 20)
     socket.unlink()

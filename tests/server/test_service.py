@@ -93,6 +93,7 @@ async def test_an_authorizer_that_fails_is_500_and_lets_nobody_in(
     assert answer.status == 500
     assert answer.text == "Authorization error (user=jane, verb=get, resource=nodes, subresource=pods)"
     assert "away" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -26,11 +26,12 @@ from pykubelet.cluster.tls import TlsMaterialError
 from pykubelet.config import ConfigError, HostFacts, Loaded, check_host, help_text, load, version_text
 from pykubelet.connection import Tools, connect
 from pykubelet.explain.journal import DecisionJournal
-from pykubelet.kubelet import Kubelet, Parts, StartError
+from pykubelet.kubelet import Kubelet, Parts
 from pykubelet.linux.addresses import AddressError
 from pykubelet.node.host import Host, look, node_name
 from pykubelet.server import check_standalone_auth
 from pykubelet.settings import layout_of
+from pykubelet.startup import StartError
 
 log = logging.getLogger(__name__)
 

@@ -25,11 +25,12 @@ from pykubelet.base.journal import Journal
 
 from . import certificate_requests as requests
 from . import kubeconfig as kubeconfigs
+from .access import Access, Pem
 from .certificate_requests import CLIENT, NotIssued, Submitted
 from .certificate_store import CertificateStore, StoreError, parse_pair
 from .door import Api
 from .errors import ClusterError, Refused
-from .kubeconfig import Access, KubeconfigError, Pem
+from .kubeconfig import KubeconfigError
 from .rotation import client_template
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ once more with fresh credentials after a 401; all that within the request's own 
 import asyncio
 import base64
 import contextlib
-import logging
 import random
 import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -15,16 +14,15 @@ from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
-import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
-from pykubelet.api.codec import InvalidField, decode, encode
-from pykubelet.api.machinery import DeleteOptions, Preconditions, RawList, Status, WatchEnvelope
-from pykubelet.api.meta import Obj, ObjectMeta
+from pykubelet.api.codec import encode
+from pykubelet.api.machinery import DeleteOptions, Preconditions, RawList
 from pykubelet.base.clock import Clock, SystemClock
 from pykubelet.base.metrics import Metrics
 
+from .answers import body_of, change_of, decoded, item_of, refusal_of, split_lines
 from .client_metrics import ClientMetrics
 from .connections import Connections, Line
 from .door import STRATEGIC_MERGE, Change, LastKnown, Query
@@ -32,24 +30,16 @@ from .errors import Refused, Unreachable
 from .proxies import Proxy
 from .rate_limit import RateLimit
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
 #: Seconds of a request that was given no time limit.
 TIMEOUT: Final = 30.0
 #: Seconds until a connection stands.
 _CONNECT: Final = 10.0
-#: Bytes of an answer, of one event of a watch, and of an error.
-_BODY_LIMIT: Final = 256 << 20
-_EVENT_LIMIT: Final = 32 << 20
-_ERROR_LIMIT: Final = 1 << 20
 #: Objects asked for at once, and pages read.
 _PAGE: Final = "500"
 #: How often a request is made again because the server asks for it.
 _RETRIES: Final = 10
-#: The annotation of the bookmark that ends a watch-list's initial events.
-_INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 
 
 _Listing = tuple[list[T], str]
@@ -94,30 +84,6 @@ class Credentials(Protocol):
     def rejected(self, sent: Mapping[str, str]) -> None:
         """The server answered 401 to the headers *sent* (the object that :meth:`headers` gave)."""
         ...
-
-
-class _Meta(Obj):
-    """What every object has."""
-
-    metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
-
-
-class _Name(Obj):
-    """What tells an object from others, whatever else of it cannot be read."""
-
-    name: str = ""
-    namespace: str = ""
-    uid: str = ""
-    resourceVersion: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}" if self.namespace else self.name
-
-
-class _Named(Obj):
-    """An object reduced to that."""
-
-    metadata: _Name = msgspec.field(default_factory=_Name)
 
 
 class ApiClient:
@@ -170,7 +136,7 @@ class ApiClient:
         self, path: str, kind: type[T], *, query: Query | None = None, timeout: float | None = None
     ) -> T:
         """See ``Api``."""
-        return _decoded(await self._request("GET", path, query=query, timeout=timeout), kind)
+        return decoded(await self._request("GET", path, query=query, timeout=timeout), kind)
 
     async def list(
         self, path: str, kind: type[T], *, query: Query | None = None, last_known: LastKnown[T] | None = None
@@ -190,14 +156,11 @@ class ApiClient:
     ) -> _Listing[T]:
         items = []
         while True:
-            page = _decoded(await self._request("GET", path, query=asked), RawList)
+            page = decoded(await self._request("GET", path, query=asked), RawList)
             for raw in page.items or ():
-                try:
-                    items.append(decode(bytes(raw), kind))
-                except InvalidField as error:
-                    known, _ = _instead(bytes(raw), kind, error, last_known)
-                    if known is not None:
-                        items.append(known)
+                item = item_of(bytes(raw), kind, last_known)
+                if item is not None:
+                    items.append(item)
             if not page.metadata.continue_:
                 return items, page.metadata.resourceVersion
             # Which version the rest is of stands in the token.
@@ -206,11 +169,11 @@ class ApiClient:
 
     async def create(self, path: str, body: Any, kind: type[T], *, timeout: float | None = None) -> T:
         """See ``Api``."""
-        return _decoded(await self._request("POST", path, body=encode(body), timeout=timeout), kind)
+        return decoded(await self._request("POST", path, body=encode(body), timeout=timeout), kind)
 
     async def update(self, path: str, body: Any, kind: type[T], *, timeout: float | None = None) -> T:
         """See ``Api``."""
-        return _decoded(await self._request("PUT", path, body=encode(body), timeout=timeout), kind)
+        return decoded(await self._request("PUT", path, body=encode(body), timeout=timeout), kind)
 
     async def patch(
         self,
@@ -225,7 +188,7 @@ class ApiClient:
         data = await self._request(
             "PATCH", path, body=encode(body), content_type=content_type, timeout=timeout
         )
-        return _decoded(data, kind)
+        return decoded(data, kind)
 
     async def delete(self, path: str, *, grace: int | None = None, uid: str = "") -> None:
         """See ``Api``."""
@@ -246,7 +209,7 @@ class ApiClient:
             with line.watching(answer), _ended_by_us(line):
                 async with contextlib.aclosing(split_lines(answer.content)) as lines:
                     async for text in lines:
-                        change = _change(text, path, kind, last_known)
+                        change = change_of(text, path, kind, last_known)
                         if change is not None:
                             yield change
 
@@ -275,7 +238,7 @@ class ApiClient:
                         async with self._answer(
                             method, path, query=query, body=body, content_type=content_type, timeout=limit
                         ) as (answer, _):
-                            return await _read(answer)
+                            return await body_of(answer)
                     except Refused as error:
                         wait = error.retry_after
                         left = ends - self._clock.monotonic()
@@ -322,7 +285,7 @@ class ApiClient:
                         self._sent(line, fresh, method, path, query, body, content_type, timeout)
                     )
             if answer.status >= 300:
-                raise await _refusal(answer)
+                raise await refusal_of(answer)
             yield answer, line
 
     @contextlib.asynccontextmanager
@@ -383,39 +346,6 @@ def _proxy_headers(proxy: Proxy | None) -> Mapping[str, str] | None:
     return {"Proxy-Authorization": f"Basic {base64.b64encode(pair).decode()}"}
 
 
-async def _refusal(answer: aiohttp.ClientResponse) -> Refused:
-    """The error that *answer* tells."""
-    data = bytearray()
-    async for chunk in answer.content.iter_any():
-        data += chunk
-        if len(data) > _ERROR_LIMIT:
-            break
-    wait = answer.headers.get("Retry-After", "")
-    seconds = float(wait) if wait.isascii() and wait.isdigit() else None
-    try:
-        status = decode(bytes(data), Status)
-    except InvalidField:
-        status = Status(message=data[:1024].decode(errors="replace").strip())
-    return Refused.from_status(status, answer.status, seconds)
-
-
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    chunks, size = [], 0
-    async for chunk in answer.content.iter_any():
-        size += len(chunk)
-        if size > _BODY_LIMIT:
-            raise Unreachable("the API server's answer is too long")
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _decoded(data: bytes, kind: type[T]) -> T:
-    try:
-        return decode(data, kind)
-    except InvalidField as error:
-        raise Unreachable(f"the API server's answer cannot be read: {error}") from error
-
-
 @contextlib.contextmanager
 def _ended_by_us(line: Line) -> Iterator[None]:
     """A watch that breaks because its line is retired has simply ended."""
@@ -424,65 +354,3 @@ def _ended_by_us(line: Line) -> Iterator[None]:
     except (aiohttp.ClientError, OSError):
         if not line.retired:
             raise
-
-
-async def split_lines(stream: aiohttp.StreamReader, limit: int = _EVENT_LIMIT) -> AsyncGenerator[bytes, None]:
-    """The whole lines of *stream*; each byte is looked at once and copied at most twice.
-
-    :raises Unreachable: a line is longer than *limit* bytes.
-    """
-    pieces: list[bytes] = []
-    size = 0
-    async for chunk in stream.iter_any():
-        start = 0
-        while (end := chunk.find(b"\n", start)) >= 0:
-            pieces.append(chunk[start:end])
-            line = b"".join(pieces) if len(pieces) > 1 else pieces[0]
-            pieces, size, start = [], 0, end + 1
-            if line:
-                yield line
-        if start < len(chunk):
-            pieces.append(chunk[start:])
-            size += len(chunk) - start
-            if size > limit:
-                raise Unreachable("an event of a watch is too long")
-
-
-def _instead(
-    raw: bytes, kind: type[T], error: InvalidField, last_known: LastKnown[T] | None
-) -> tuple[T | None, str]:
-    """What stands in for an object that cannot be decoded, and the resourceVersion that it has now."""
-    try:
-        named = decode(raw, _Named)
-    except InvalidField:
-        named = _Named()
-    known = last_known(named) if last_known is not None and named.metadata.name else None
-    done = "is left out" if known is None else "counts as it was last known"
-    log.warning("%s %s cannot be read and %s: %s", kind.__name__, named.metadata, done, error)
-    return known, named.metadata.resourceVersion
-
-
-def _change(line: bytes, path: str, kind: type[T], last_known: LastKnown[T] | None) -> Change[T] | None:
-    """The event of *line*; None when its object cannot be decoded and is not known."""
-    envelope = _decoded(line, WatchEnvelope)
-    raw = bytes(envelope.object)
-    if envelope.type == "ERROR":
-        status = _decoded(raw, Status)
-        raise Refused.from_status(status, status.code or 500)
-    if envelope.type not in {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"}:
-        raise Unreachable(f"a watch of {path} brought the unknown event {envelope.type!r}")
-    try:
-        found = decode(raw, kind)
-    except InvalidField as error:
-        known, version = _instead(raw, kind, error, last_known)
-        return None if known is None else Change(envelope.type, known, version)  # type: ignore[arg-type]
-    # The structs of objects have their metadata; anything else is decoded a second time for it.
-    meta = getattr(found, "metadata", None)
-    if not isinstance(meta, ObjectMeta):
-        meta = _decoded(raw, _Meta).metadata
-    return Change(
-        envelope.type,  # type: ignore[arg-type]
-        found,
-        meta.resourceVersion,
-        initial_events_end=meta.annotations.get(_INITIAL_EVENTS_END) == "true",
-    )

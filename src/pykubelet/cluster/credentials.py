@@ -21,9 +21,9 @@ from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import TaskOwner
 
 from . import tls
+from .access import Access
 from .errors import Unreachable
 from .exec_plugin import ExecCredential, ExecPlugin
-from .kubeconfig import Access
 from .proxies import Proxy, proxy_from_environment
 from .tls import KeyPair, TlsMaterialError
 

@@ -16,8 +16,8 @@ from pykubelet.base.clock import Clock
 from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import TaskOwner
 
+from .access import ExecConfig, Pem
 from .errors import Unreachable
-from .kubeconfig import ExecConfig, Pem
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from pykubelet.api.core import Pod
@@ -31,6 +31,8 @@ class PodSource:
         self._clock = clock
         self._journal = journal
         self._dirty = asyncio.Event()
+        #: Pods that went away, as they were at the end: with how much grace is told last.
+        self._leaving: dict[str, Pod] = {}
         self._tasks = TaskOwner("pod-source")
         self._reflector = Reflector(
             api,
@@ -68,6 +70,8 @@ class PodSource:
 
     def _changed(self, change: Change[Pod]) -> None:
         self._dirty.set()
+        if change.kind == "DELETED" and change.object.metadata.deletionTimestamp is not None:
+            self._leaving[change.object.metadata.uid] = change.object
         decision = _DECISIONS.get(change.kind)
         if decision is not None:
             meta = change.object.metadata
@@ -84,8 +88,22 @@ class PodSource:
             await self._dirty.wait()
             self._dirty.clear()
             try:
+                leaving, self._leaving = self._leaving, {}
+                if leaving:
+                    pods = tuple(self._reflector.items.values())
+                    await self._send((*pods, *_last_forms(leaving.values(), pods)))
                 await self._send(tuple(self._reflector.items.values()))
             except Exception:
                 # The set is still to be sent when this loop starts again.
                 self._dirty.set()
                 raise
+
+
+def _last_forms(leaving: Iterable[Pod], pods: Sequence[Pod]) -> list[Pod]:
+    """Those of *leaving* whose names none of *pods* has taken again.
+
+    A forced deletion is told by two events in a row; without the first one the pod's containers
+    would be given all the time that its spec allows.
+    """
+    taken = {(pod.metadata.namespace, pod.metadata.name) for pod in pods}
+    return [pod for pod in leaving if (pod.metadata.namespace, pod.metadata.name) not in taken]

@@ -5,7 +5,7 @@ import ssl
 from dataclasses import dataclass, field
 from typing import Final
 
-from .kubeconfig import Access, Pem
+from .access import Access, Pem
 
 #: What tells two states of a file apart.
 Stamp = tuple[int, ...]

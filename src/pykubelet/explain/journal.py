@@ -1,6 +1,7 @@
 """The journal itself: every decision and event in order, bounded in memory and on disk."""
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Iterable
@@ -16,8 +17,8 @@ from pykubelet.base.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
 
-#: Entries kept of each pod, of the node, and pods kept at all.
-PER_POD, OF_NODE, PODS = 256, 1024, 1024
+#: Entries kept of each pod, of the node, and of all pods together.
+PER_POD, OF_NODE, OF_PODS = 256, 1024, 4096
 #: Bytes of one journal file; the one before is kept beside it.
 FILE_LIMIT = 4 << 20
 #: Seconds that entries may wait to be written.
@@ -64,6 +65,7 @@ class DecisionJournal:
         self._file = file
         self._seq = 0
         self._pods: OrderedDict[str, deque[Entry]] = OrderedDict()
+        self._of_pods = 0
         self._node: deque[Entry] = deque(maxlen=OF_NODE)
         self._unwritten: deque[Entry] = deque(maxlen=UNWRITTEN)
         self._wake = asyncio.Event()
@@ -78,6 +80,7 @@ class DecisionJournal:
         kept = await asyncio.to_thread(_load, self._file)
         early = sorted((*self._node, *(e for of in self._pods.values() for e in of)), key=lambda e: e.seq)
         self._pods.clear()
+        self._of_pods = 0
         self._node.clear()
         for entry in kept:
             self._keep(entry)
@@ -211,11 +214,16 @@ class DecisionJournal:
         entries = self._pods.get(entry.uid)
         if entries is None:
             entries = self._pods[entry.uid] = deque(maxlen=PER_POD)
-            if len(self._pods) > PODS:
-                self._pods.popitem(last=False)
         else:
             self._pods.move_to_end(entry.uid)
+            # One text for all of a pod's entries.
+            first = entries[0]
+            entry.namespace, entry.name, entry.uid = first.namespace, first.name, first.uid
+        self._of_pods += len(entries) < PER_POD
         entries.append(entry)
+        while self._of_pods > OF_PODS and len(self._pods) > 1:
+            _, forgotten = self._pods.popitem(last=False)
+            self._of_pods -= len(forgotten)
 
     def _write_soon(self, entry: Entry) -> None:
         if self._file is not None:
@@ -256,21 +264,21 @@ def _append(file: Path, lines: bytes) -> None:
 
 
 def _load(file: Path) -> list[Entry]:
-    """Entries of both files in order, the last state of each; a torn last line is left out."""
-    entries: dict[int, Entry] = {}
+    """The newest entries of both files in order, the last state of each; a torn last line is left out."""
+    entries: OrderedDict[int, Entry] = OrderedDict()
     decoder = msgspec.json.Decoder(Entry)
     for path in (_older(file), file):
         try:
-            lines = path.read_bytes().splitlines()
+            with path.open("rb") as lines:
+                for line in lines:
+                    with contextlib.suppress(msgspec.MsgspecError):
+                        entry = decoder.decode(line)
+                        entries[entry.seq] = entry
+                    # Never more than is kept: what memory was once taken is seldom given back.
+                    if len(entries) > OF_PODS + OF_NODE:
+                        entries.popitem(last=False)
         except FileNotFoundError:
             continue
         except OSError as error:
             log.warning("the journal %s cannot be read: %s", path, error)
-            continue
-        for line in lines:
-            try:
-                entry = decoder.decode(line)
-            except msgspec.MsgspecError:
-                continue
-            entries[entry.seq] = entry
     return [entries[seq] for seq in sorted(entries)]

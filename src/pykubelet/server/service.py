@@ -228,8 +228,14 @@ class KubeletServer:
             try:
                 if await self._authorizer.allows(one):
                     return None
-            except Exception:
-                log.exception("authorization failed")
+            except Exception as error:
+                # While the API server is away this is every request's: the trace only for those who debug.
+                log.error(
+                    "authorization failed: %s: %s",
+                    type(error).__name__,
+                    error,
+                    exc_info=log.isEnabledFor(logging.DEBUG),
+                )
                 return text(
                     500,
                     f"Authorization error (user={user.name}, verb={one.verb}, "

@@ -1,0 +1,32 @@
+"""What the room ``pods`` is told of the node: :class:`NodeInfo` turned into the structs that it asks for.
+
+Taken anew whenever it is asked: the runtime's part, the Node's labels and its taints change.
+Stands beside the composition root.
+"""
+
+from datetime import datetime
+
+from pykubelet.node import NodeInfo
+from pykubelet.pods import admission, status
+
+
+def admission_facts(node: NodeInfo) -> admission.NodeFacts:
+    """What a pod is compared with before it may run here."""
+    return admission.NodeFacts(
+        name=node.name,
+        labels=node.labels,
+        taints=tuple(admission.Taint(taint.key, taint.value, taint.effect) for taint in node.taints),
+        allocatable=node.allocatable,
+        supplemental_groups_policy=node.supplemental_groups_policy,
+    )
+
+
+def status_facts(node: NodeInfo, started: datetime) -> status.NodeFacts:
+    """What a pod's status tells of its node; *started* is when the daemon was."""
+    handler = node.runtime_handler("")
+    return status.NodeFacts(
+        host_ips=node.host_ips,
+        prefer_ipv6=node.ipv6_first,
+        recursive_read_only=handler is not None and handler.recursive_read_only_mounts,
+        kubelet_started=started,
+    )

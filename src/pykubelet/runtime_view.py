@@ -1,0 +1,104 @@
+"""What the node knows of its container runtime: which one it is, whether it can be used, what runs in it.
+
+Stands beside the composition root.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from pykubelet.base.clock import Clock
+from pykubelet.base.journal import Journal
+from pykubelet.cri.door import Runtime
+from pykubelet.cri.errors import CriError
+from pykubelet.cri.types import RuntimeStatus
+from pykubelet.observe.health import RuntimeHealth
+from pykubelet.observe.observer import Observer
+from pykubelet.observe.types import ObservedPod
+from pykubelet.startup import StartError
+
+#: Seconds between looks whether everything was seen once.
+LOOK = 0.05
+
+
+class RuntimeView:
+    """Joins the runtime's health and the observer of its pods."""
+
+    def __init__(
+        self, runtime: Runtime, health: RuntimeHealth, observer: Observer, clock: Clock, journal: Journal
+    ) -> None:
+        self._runtime = runtime
+        self._health = health
+        self._observer = observer
+        self._clock = clock
+        self._journal = journal
+        #: Empty before the runtime was asked.
+        self.name = ""
+        self.version = ""
+        #: Set when the runtime, and what runs in it, were looked at once.
+        self.settled = asyncio.Event()
+
+    @property
+    def status(self) -> RuntimeStatus | None:
+        """The last status; None before the first."""
+        return self._health.status
+
+    def errors(self) -> Sequence[str]:
+        """Why pods cannot be worked on now."""
+        errors = self._health.runtime_errors()
+        pleg = self._observer.unhealthy()
+        if pleg:
+            errors.append(f"PLEG is not healthy: {pleg}")
+        return errors
+
+    def network_error(self) -> str:
+        """Why pods with a network of their own cannot start now; empty when they can."""
+        return self._health.network_error()
+
+    async def read(self, uid: str, newer_than: float) -> ObservedPod:
+        """The pod as the runtime has it, read after *newer_than* (monotonic seconds).
+
+        :raises CriError: it cannot be read; if nobody answers, the runtime is looked at now.
+        """
+        try:
+            return await self._observer.read(uid, newer_than=newer_than)
+        except CriError as error:
+            if error.unavailable:
+                self._health.doubt()
+            raise
+
+    async def running_pods(self) -> Sequence[ObservedPod]:
+        """What runs, as soon as it was looked at once."""
+        await self.settled.wait()
+        return [
+            pod for uid in self._observer.cached_uids() if (pod := self._observer.cached(uid)) is not None
+        ]
+
+    async def look_first(self) -> None:
+        """Tell those who wait for it when the pods that run were seen once."""
+        while not self._observer.relisted:
+            await self._clock.sleep(LOOK)
+        self.settled.set()
+
+    async def learn_version(self) -> None:
+        """Ask which runtime it is.
+
+        :raises CriError: it does not say.
+        :raises StartError: it is set up in a way that the node cannot work with.
+        """
+        version = await self._runtime.version()
+        self.name, self.version = version.runtime_name, version.runtime_version
+        self._journal.record(
+            "RuntimeVersion",
+            f"the runtime is {version.runtime_name} {version.runtime_version} (CRI {version.api})",
+        )
+        try:
+            driver = await self._runtime.runtime_config()
+        except CriError as error:
+            if not error.unimplemented:
+                raise
+            return
+        if driver == "systemd":
+            raise StartError(
+                "cgroupDriver: the container runtime uses the systemd driver, which is not supported yet; "
+                "set it to cgroupfs there"
+            )
