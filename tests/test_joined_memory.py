@@ -160,8 +160,9 @@ async def test_an_outage(make: Make, kind: str) -> None:
             assert node.running("plain-0")
         for name in (*names("plain", 6)[2:], "static-n"):
             assert node.running(name)[0].id == before[name]
-        # It bothers neither the server nor its own log.
-        assert len(asyncio.all_tasks()) <= tasks + 5
+        # It bothers neither the server nor its own log. Requests under way have tasks at both ends; had
+        # each try of these minutes left one, there would be hundreds.
+        assert len(asyncio.all_tasks()) <= tasks + 25
         asked = max(len(node.requests(since=began)), node.server.network.tried - tried)
         assert asked < 1200 * TRIED_IN_A_SECOND
         told = node.complaints()[spoken:]

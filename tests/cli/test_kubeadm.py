@@ -24,12 +24,14 @@ ExecStart=
 ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS \
 $KUBELET_EXTRA_ARGS
 """
-#: /var/lib/kubelet/kubeadm-flags.env
+#: /var/lib/kubelet/kubeadm-flags.env, as kubeadm before 1.36 writes it
 FLAGS_ENV = (
     'KUBELET_KUBEADM_ARGS="--container-runtime-endpoint=unix:///run/containerd/containerd.sock '
     "--hostname-override=worker-1 --pod-infra-container-image=registry.k8s.io/pause:3.10 "
     '--register-with-taints=node-role.kubernetes.io/control-plane:NoSchedule"\n'
 )
+#: The same file by kubeadm 1.36, which names the runtime in config.yaml.
+FLAGS_ENV_136 = 'KUBELET_KUBEADM_ARGS="--hostname-override=worker-1 --register-with-taints=a=b:NoSchedule"\n'
 #: /etc/default/kubelet
 DEFAULTS = 'KUBELET_EXTRA_ARGS="--node-labels=disk=ssd,zone=a --node-ip=10.0.0.7"\n'
 #: /var/lib/kubelet/config.yaml
@@ -123,10 +125,10 @@ class NodeFiles:
         yield from ()
 
 
-def unit_command() -> list[str]:
+def unit_command(flags_env: str = FLAGS_ENV) -> list[str]:
     """The command line that systemd makes of the unit, without the program."""
     variables = dict(re.findall(r'^Environment="(\w+)=(.*)"$', DROP_IN, re.MULTILINE))
-    for text in (FLAGS_ENV, DEFAULTS):
+    for text in (flags_env, DEFAULTS):
         name, _, value = text.partition("=")
         variables[name] = shlex.split(value)[0]
     line = DROP_IN.rpartition("ExecStart=")[2].split()
@@ -153,6 +155,15 @@ def test_kubeadms_unit_starts_us() -> None:
     assert config.streamingConnectionIdleTimeout.seconds == 4 * 3600
     assert check_standalone_auth(config, flags.kubeconfig) == []
     assert any("pod-infra-container-image" in warning for warning in loaded.warnings)
+
+
+def test_the_runtime_that_kubeadm_136_names_in_the_file() -> None:
+    endpoint = "unix:///run/containerd/containerd.sock"
+    config = CONFIG.replace('containerRuntimeEndpoint: ""', f"containerRuntimeEndpoint: {endpoint}")
+    loaded = load(unit_command(FLAGS_ENV_136), files=NodeFiles(config), cwd="/")
+    assert loaded.config.containerRuntimeEndpoint == endpoint
+    assert loaded.flags.hostnameOverride == "worker-1"
+    assert [(one.key, one.value) for one in loaded.config.registerWithTaints] == [("a", "b")]
 
 
 def test_the_systemd_driver_is_named_as_missing() -> None:

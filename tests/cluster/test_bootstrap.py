@@ -166,6 +166,18 @@ async def test_an_expired_certificate_leads_back_to_the_bootstrap(node: Node) ->
     assert (await node.make().access()).request.token
 
 
+async def test_without_either_kubeconfig_both_troubles_are_told(node: Node) -> None:
+    await node.obtain()
+    await asyncio.sleep(3602)
+    node.bootstrap.unlink()
+    for ask in (node.make().access, node.obtain):
+        with pytest.raises(BootstrapError) as caught:
+            await ask()
+        text = str(caught.value)
+        assert text.startswith("unable to load bootstrap kubeconfig: ")
+        assert f"{node.kubeconfig} cannot be used: a certificate of it has expired" in text
+
+
 async def test_a_kubeconfig_alone_must_be_there_and_its_pair_is_the_first(node: Node) -> None:
     with pytest.raises(BootstrapError, match=r"kubelet\.conf"):
         await node.make(without_bootstrap=True).access()

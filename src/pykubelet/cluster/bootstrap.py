@@ -96,10 +96,11 @@ class Bootstrap:
         return await asyncio.to_thread(self._access, self._clock.now())
 
     def _access(self, now: datetime) -> ClientAccess:
-        if self._bootstrap is None or not self._problem(now):
+        reason = self._problem(now) if self._bootstrap is not None else ""
+        if self._bootstrap is None or not reason:
             own = _load(self._kubeconfig)
             return ClientAccess(own, with_certificate(own, self.store.current_path), inline_pair(own))
-        request = _load(self._bootstrap)
+        request = self._load_bootstrap(self._bootstrap, reason)
         self._write(request)
         return ClientAccess(request, with_certificate(request, self.store.current_path))
 
@@ -122,6 +123,20 @@ class Bootstrap:
             log.info("%s is valid, no bootstrap is needed", self._kubeconfig)
         return reason
 
+    def _load_bootstrap(self, path: Path, reason: str) -> Access:
+        """The way that the bootstrap kubeconfig tells; *reason* is why it is needed.
+
+        :raises BootstrapError: it cannot be used. An installer removes it once a node has joined, so the
+            text says what became of the node's own kubeconfig.
+        """
+        try:
+            return kubeconfigs.load(path)
+        except KubeconfigError as error:
+            raise BootstrapError(
+                f"unable to load bootstrap kubeconfig: {error}; "
+                f"it is needed because {self._kubeconfig} cannot be used: {reason}"
+            ) from error
+
     def _write(self, access: Access) -> None:
         try:
             self._kubeconfig.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -143,9 +158,12 @@ class Bootstrap:
 
         :raises BootstrapError: it was not had.
         """
-        if self._bootstrap is None or not await asyncio.to_thread(self._problem, self._clock.now()):
+        if self._bootstrap is None:
             return
-        access = await asyncio.to_thread(_load, self._bootstrap)
+        reason = await asyncio.to_thread(self._problem, self._clock.now())
+        if not reason:
+            return
+        access = await asyncio.to_thread(self._load_bootstrap, self._bootstrap, reason)
         try:
             key = await asyncio.to_thread(self._key)
             async with api_for(access) as api:
