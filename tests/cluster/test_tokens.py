@@ -108,6 +108,22 @@ async def test_a_token_is_kept_until_its_last_fifth() -> None:
     assert await bench.ask() == "secret-2"
 
 
+async def test_a_server_that_does_not_know_the_pod_yet_is_asked_again_at_once() -> None:
+    bench = Bench()
+    bench.api.broken = Refused(404, "NotFound", 'pod "web" not found')
+
+    async def learn() -> None:
+        await asyncio.sleep(0.03)
+        bench.api.broken = None
+
+    owner = TaskOwner("server")
+    owner.spawn("learn", learn())
+    began = bench.clock.monotonic()
+    assert await bench.ask() == "secret-3"
+    assert bench.clock.monotonic() - began == pytest.approx(0.07)
+    await owner.close()
+
+
 async def test_a_token_for_long_is_renewed_each_day() -> None:
     bench = Bench()
     long = request(seconds=7 * 86400)

@@ -17,7 +17,7 @@ from pykubelet.base.gotext import go_quote
 from pykubelet.base.tasks import TaskOwner
 
 from .door import Api
-from .errors import ClusterError
+from .errors import ClusterError, Refused
 from .paths import core
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,9 @@ OLDEST: Final = timedelta(hours=24)
 JITTER: Final = 10
 #: Seconds between looks for expired tokens.
 CLEAN_UP_PERIOD: Final = 60.0
+#: Seconds after which a token is asked for again when the server does not know the pod, or that it is
+#: this node's: its admission and authorizer hear of a new pod a little later than we do.
+_SOON: Final = (0.02, 0.05, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +143,18 @@ class TokenManager:
     async def _request(
         self, key: str, namespace: str, service_account: str, request: TokenRequest
     ) -> TokenRequest | ClusterError:
-        try:
-            token = await self._api.create(
-                core("serviceaccounts", namespace, service_account, "token"), request, TokenRequest
-            )
-        except ClusterError as error:
-            return error
+        path = core("serviceaccounts", namespace, service_account, "token")
+        waits = iter(_SOON)
+        while True:
+            try:
+                token = await self._api.create(path, request, TokenRequest)
+                break
+            except ClusterError as error:
+                wait = next(waits, None)
+                unknown = isinstance(error, Refused) and (error.not_found or error.forbidden)
+                if wait is None or not unknown:
+                    return error
+            await self._clock.sleep(wait)
         refresh_at = renewal(token, self._rng.randrange(JITTER))
         if refresh_at is None:
             log.error("the API server told no life time of the token %s, it will not be renewed", key)
