@@ -1,5 +1,6 @@
 """What the node knows of its runtime."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -17,9 +18,14 @@ pytestmark = pytest.mark.looptime
 
 
 class Observer:
-    relisted = False
     trouble = ""
     error = None
+
+    def __init__(self):
+        self.listed = asyncio.Event()
+
+    async def first_relist(self):
+        await self.listed.wait()
 
     def unhealthy(self):
         return self.trouble
@@ -45,7 +51,7 @@ class Node:
         health = SimpleNamespace(
             status=None, runtime_errors=lambda: ["down"], network_error=lambda: "no network", doubt=self.doubt
         )
-        self.view = RuntimeView(self.runtime, health, self.observer, self.clock, NullJournal())
+        self.view = RuntimeView(self.runtime, health, self.observer, NullJournal())
 
     def doubt(self):
         self.doubts += 1
@@ -105,6 +111,6 @@ async def test_what_runs_is_known_after_the_first_look(node):
     await node.clock.sleep(5)
     assert not waiting.done()
     assert not node.view.settled.is_set()
-    node.observer.relisted = True
+    node.observer.listed.set()
     assert [pod.uid for pod in await waiting] == ["a", "b"]
     await tasks.close()

@@ -165,7 +165,7 @@ class Kubelet:
             enrich=enrich,
             count_missed=self._count_missed,
         )
-        self.runtime_view = RuntimeView(self.runtime, self.health, self.observer, self.clock, self.journal)
+        self.runtime_view = RuntimeView(self.runtime, self.health, self.observer, self.journal)
         self.node = node_info(self._loaded, host, capacity, reservations, lambda: self.health.status)
         self.pod_cidr = PodCidr(self.runtime, self.clock, self.journal)
         if self.cluster is None and config.podCIDR:

@@ -6,7 +6,6 @@ Stands beside the composition root.
 import asyncio
 from collections.abc import Sequence
 
-from pykubelet.base.clock import Clock
 from pykubelet.base.journal import Journal
 from pykubelet.cri.door import Runtime
 from pykubelet.cri.errors import CriError
@@ -16,20 +15,14 @@ from pykubelet.observe.observer import Observer
 from pykubelet.observe.types import ObservedPod
 from pykubelet.startup import StartError
 
-#: Seconds between looks whether everything was seen once.
-LOOK = 0.05
-
 
 class RuntimeView:
     """Joins the runtime's health and the observer of its pods."""
 
-    def __init__(
-        self, runtime: Runtime, health: RuntimeHealth, observer: Observer, clock: Clock, journal: Journal
-    ) -> None:
+    def __init__(self, runtime: Runtime, health: RuntimeHealth, observer: Observer, journal: Journal) -> None:
         self._runtime = runtime
         self._health = health
         self._observer = observer
-        self._clock = clock
         self._journal = journal
         #: Empty before the runtime was asked.
         self.name = ""
@@ -75,8 +68,7 @@ class RuntimeView:
 
     async def look_first(self) -> None:
         """Tell those who wait for it when the pods that run were seen once."""
-        while not self._observer.relisted:
-            await self._clock.sleep(LOOK)
+        await self._observer.first_relist()
         self.settled.set()
 
     async def learn_version(self) -> None:

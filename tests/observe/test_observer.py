@@ -185,7 +185,7 @@ async def test_a_pod_that_cannot_be_read_holds_up_nobody_and_is_known_as_unread(
     await asyncio.sleep(1)
     assert bench.observer.unhealthy() == ""
     assert not bench.observer.relisted
-    await asyncio.sleep(READ_TIMEOUT)
+    await asyncio.wait_for(bench.observer.first_relist(), READ_TIMEOUT + 1)
     assert bench.observer.relisted
     assert bench.observer.unread("u1")
     bench.runtime.faults.heal()

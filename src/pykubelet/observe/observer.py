@@ -96,7 +96,7 @@ class Observer:
         self._relist_now = asyncio.Event()
         #: When the runtime last answered a listing, and whether all that one listed was looked at.
         self._listed_at: float | None = None
-        self._relisted = False
+        self._relisted = asyncio.Event()
 
     # --- life -----------------------------------------------------------------
 
@@ -137,7 +137,11 @@ class Observer:
     @property
     def relisted(self) -> bool:
         """Whether the runtime was listed at least once."""
-        return self._relisted
+        return self._relisted.is_set()
+
+    async def first_relist(self) -> None:
+        """Return when everything in the runtime was seen once."""
+        await self._relisted.wait()
 
     def unread(self, uid: str) -> bool:
         """Whether the last reading of the pod failed: nobody knows what of it runs."""
@@ -383,7 +387,7 @@ class Observer:
             and not self._read_since(uid, began)
         ]
         await self._read_all(differs, began)
-        self._relisted = True
+        self._relisted.set()
         self._observe_relist(self._clock.monotonic() - began)
 
     def _read_since(self, uid: str, moment: float) -> bool:
