@@ -274,7 +274,8 @@ async def test_an_orphaned_sandbox_is_ended(node):
         metadata=cri_v1.PodSandboxMetadata(name="stray", uid=uid, namespace="default", attempt=0),
         labels=labels,
         log_directory=str(logs),
-        linux=cri_v1.LinuxPodSandboxConfig(cgroup_parent=f"{node.cgroup_root}/kubepods/besteffort/pod{uid}"),
+        # Beside the pods' tree: a pod's cgroup that no pod owns is removed, which would kill it half made.
+        linux=cri_v1.LinuxPodSandboxConfig(cgroup_parent=f"{node.cgroup_root}/stray"),
     )
     await node.cri.run_sandbox(config)
 
