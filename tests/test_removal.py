@@ -17,13 +17,25 @@ POD = Pod(metadata=ObjectMeta(name="web", namespace="ns", uid="u"))
 class Node:
     """What is known of the one pod ``u``."""
 
-    def __init__(self, *, state=None, wanted=False, passed=True, rejected=False, unread=False, observed=None):
+    def __init__(
+        self,
+        *,
+        state=None,
+        wanted=False,
+        passed=True,
+        rejected=False,
+        unread=False,
+        held=False,
+        observed=None,
+    ):
         store = PodStore()
         if wanted:
             store.set(POD)
         observer = SimpleNamespace(unread=lambda uid: unread, cached=lambda uid: observed)
         workers = SimpleNamespace(state=lambda uid: state)
-        self.removal = Removal(store, observer, lambda: workers, lambda uid: rejected, lambda: passed)
+        self.removal = Removal(
+            store, observer, lambda: workers, lambda uid: rejected, lambda: passed, lambda uid: held
+        )
 
     def answers(self):
         return (
@@ -64,6 +76,10 @@ def test_of_a_rejected_pod_only_the_volumes_go():
 def test_an_orphan_goes_when_all_pods_were_seen():
     assert Node(passed=False).answers() == (False, False, False, False)
     assert Node().answers() == (True, True, True, False)
+
+
+def test_a_pod_that_cannot_be_read_keeps_all():
+    assert Node(held=True).answers() == (False, False, False, False)
 
 
 def test_an_orphan_keeps_its_volumes_while_it_may_run():

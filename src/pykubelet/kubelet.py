@@ -206,6 +206,7 @@ class Kubelet:
             workers=lambda: self.workers,
             rejected=lambda uid: self.manager.rejected(uid),
             passed=lambda: self.housekeeping.passed,
+            held=self._held,
         )
         self.volumes = VolumeManager(
             self.layout,
@@ -334,6 +335,7 @@ class Kubelet:
                 volumes_gone=lambda uid: not self.volumes.mounted(uid),
                 on_gone=self.volumes.reconsider,
                 on_leftovers=lambda: self.collection.request(),
+                held=self._held,
                 on_known=self.actuated.keep_only,
             ),
         )
@@ -520,6 +522,9 @@ class Kubelet:
             return status
         pod = self.store.get(uid)
         return None if pod is None else pod.status
+
+    def _held(self, uid: str) -> bool:
+        return self.cluster is not None and self.cluster.source.holds(uid)
 
     def _desired_changed(self, pod: Pod) -> None:
         if self.cluster is not None:

@@ -21,16 +21,19 @@ class Removal:
         workers: Callable[[], PodWorkers],
         rejected: Callable[[str], bool],
         passed: Callable[[], bool],
+        held: Callable[[str], bool] = lambda uid: False,
     ) -> None:
         """*rejected* tells whether the node refused a pod.
 
-        *passed* tells whether all pods of the node were seen, so that one without a worker is an orphan.
+        *passed* tells whether all pods of the node were seen, so that one without a worker is an orphan,
+        unless it is *held*: a source has it in a form that cannot be read.
         """
         self._store = store
         self._observer = observer
         self._workers = workers
         self._rejected = rejected
         self._passed = passed
+        self._held = held
 
     def content_removable(self, uid: str) -> bool:
         """Whether everything of the pod may go: deleted and ended, evicted, or known to nobody."""
@@ -53,7 +56,7 @@ class Removal:
             return not state.containers_may_run
         if self._store.get(uid) is not None:
             return self._rejected(uid)
-        if not self._passed() or self._observer.unread(uid):
+        if not self._passed() or self._held(uid) or self._observer.unread(uid):
             return False
         observed = self._observer.cached(uid)
         return observed is None or not observed.alive
@@ -64,4 +67,4 @@ class Removal:
         return state is not None and state.terminating
 
     def _orphaned(self, uid: str) -> bool:
-        return self._store.get(uid) is None and self._passed()
+        return self._store.get(uid) is None and self._passed() and not self._held(uid)

@@ -236,7 +236,7 @@ async def test_what_cannot_be_decoded_in_a_list(names: tuple[str, ...], caplog: 
         *((name, {"last": "known"}) for name in names),
     ]
     lines = [message for message in caplog.messages if "ns/b" in message]
-    done = "counts as it was last known" if names else "is left out"
+    done = "stays as it is on this node" if names else "is left out"
     assert lines == [f"ConfigMap ns/b cannot be read and {done}: data: Expected `object`, got `array`"]
 
 

@@ -89,6 +89,27 @@ async def test_a_set_that_could_not_be_sent_is_sent_later(caplog: pytest.LogCapt
     await pods.source.stop()
 
 
+async def test_a_pod_that_cannot_be_read_is_held_but_not_sent() -> None:
+    pods = Pods()
+    await pods.api.put(pod("a"))
+    await pods.api.put(pod("b"))
+    pods.api.unreadable.add("b")
+    await pods.source.start()
+    await asyncio.sleep(0.01)
+    assert pods.sets == [{"a"}]
+    assert [pods.source.holds(uid) for uid in "abc"] == [True, True, False]
+    pods.api.unreadable.clear()
+    await pods.api.put(pod("b"))
+    await asyncio.sleep(0.01)
+    assert pods.sets[-1] == {"a", "b"}
+    await pods.api.put(pod("c"))
+    pods.api.unreadable.add("c")
+    await pods.api.remove("c")
+    await asyncio.sleep(0.01)
+    assert not pods.source.holds("c")
+    await pods.source.stop()
+
+
 @pytest.mark.parametrize("namesake", [False, True])
 async def test_a_forced_deletion_is_told_with_its_grace(namesake: bool) -> None:
     pods = Pods()

@@ -39,7 +39,7 @@ async def test_a_pod_that_becomes_undecodable_goes_on_and_so_do_the_others(joine
         await relist(joined)
         await joined.create(pod("later", container("app")))
         await joined.ready("later")
-    expected = f"Pod {joined.cluster.namespace}/spoilt cannot be read and counts as it was last known"
+    expected = f"Pod {joined.cluster.namespace}/spoilt cannot be read and stays as it is on this node"
     assert any(m.startswith(expected) and "spec.containers" in m for m in caplog.messages)
     assert {container_id(spoilt), container_id(other)} <= await joined.containers()
     # It can be read again: nothing happened.
@@ -54,7 +54,22 @@ async def test_a_pod_that_becomes_undecodable_goes_on_and_so_do_the_others(joine
     assert container_id(spoilt) in await joined.containers()
 
 
-async def test_an_unknown_one_is_left_out_and_told_of(joined, caplog):
+async def test_after_a_restart_it_runs_on_until_it_is_deleted(joined):
+    await joined.create(pod("kept", container("app")))
+    [kept] = await joined.ready("kept")
+    await joined.node.stop()
+    write(joined, "kept", "a string")
+    await joined.node.start()
+    await joined.create(pod("beside", container("app")))
+    await joined.ready("beside")
+    await joined.node.until(lambda: joined.node.kubelet.housekeeping.passed)
+    await joined.node.kubelet.housekeeping.tidy()
+    assert container_id(kept) in await joined.containers()
+    joined.server.delete(resources.PODS, joined.cluster.namespace, "kept", 0)
+    await joined.node.until(lambda: without(joined, container_id(kept)))
+
+
+async def test_an_unknown_one_waits_and_is_told_of(joined, caplog):
     with caplog.at_level(logging.WARNING):
         await joined.node.stop()
         await joined.create(pod("unknown", container("app")))
@@ -65,7 +80,7 @@ async def test_an_unknown_one_is_left_out_and_told_of(joined, caplog):
         await joined.ready("known")
     told = [m for m in caplog.messages if f"{joined.cluster.namespace}/unknown" in m]
     assert len(told) == 1
-    assert "is left out: spec.containers" in told[0]
+    assert "stays as it is on this node: spec.containers" in told[0]
     write(joined, "unknown", good)
     await joined.ready("unknown")
 

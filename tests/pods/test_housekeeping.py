@@ -24,6 +24,7 @@ class House(Node):
         self.probes, self.cgroups = Probes(), Cgroups()
         self.mounted: set[str] = set()
         self.unread: set[str] = set()
+        self.held: set[str] = set()
         self.gone: list[str] = []
         self.leftovers: list[float] = []
         observer = SimpleNamespace(
@@ -50,6 +51,7 @@ class House(Node):
                 volumes_gone=lambda uid: uid not in self.mounted,
                 on_gone=self.gone.append,
                 on_leftovers=lambda: self.leftovers.append(self.clock.monotonic()),
+                held=lambda uid: uid in self.held,
             ),
         )
 
@@ -87,6 +89,20 @@ async def test_what_runs_without_a_pod_is_ended_with_one_second(house, observed,
     await house.house.tidy()
     await house.clock.sleep(0.05)
     assert [grace.seconds for grace in house.graces] == ([1] if killed else [])
+
+
+async def test_what_a_source_has_but_cannot_be_read_is_no_orphan(house) -> None:
+    house.start()
+    house.held = {"lost"}
+    house.observed["lost"] = lost(instance("web"))
+    house.cgroups.there = {"lost"}
+    await house.house.tidy()
+    await house.clock.sleep(0.05)
+    assert (house.graces, house.cgroups.destroyed, house.gone) == ([], [], [])
+    house.held = set()
+    await house.house.tidy()
+    await house.clock.sleep(0.05)
+    assert [grace.seconds for grace in house.graces] == [1]
 
 
 async def test_before_all_sources_were_seen_nothing_is_an_orphan(house) -> None:

@@ -1,6 +1,6 @@
 """Reads what the API server answers: bodies, refusals, and the events of a watch, within limits.
 
-An object that cannot be decoded must not hide the others: it is left out, or counts as it was last known.
+An object that cannot be decoded must not hide the others: it is left out, or what is known stands for it.
 """
 
 import logging
@@ -134,7 +134,7 @@ def _instead(
     except InvalidField:
         named = _Named()
     known = last_known(named) if last_known is not None and named.metadata.name else None
-    done = "is left out" if known is None else "counts as it was last known"
+    done = "is left out" if known is None else "stays as it is on this node"
     log.warning("%s %s cannot be read and %s: %s", kind.__name__, named.metadata, done, error)
     return known, named.metadata.resourceVersion
 

@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 Query = Mapping[str, str]
 
-#: (something with an object's metadata) → that object as it was last known; None for an unknown one.
+#: (something with an object's metadata) → that object as it was last known or what stands for it; or None.
 LastKnown = Callable[[Any], T | None]
 
 #: The media type of patches.

@@ -3,9 +3,10 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from pykubelet.api.core import Pod
+from pykubelet.api.meta import ObjectMeta
 from pykubelet.base.clock import Clock
 from pykubelet.base.journal import Journal, PodRef
 from pykubelet.base.tasks import TaskOwner
@@ -18,6 +19,10 @@ from .reflector import Reflector
 Send = Callable[[Sequence[Pod]], Awaitable[None]]
 
 _DECISIONS: Final = {"ADDED": "ApiPodAdded", "DELETED": "ApiPodDeleted"}
+
+
+class _Unread(Pod):
+    """A pod of which no more is known than that the server has it: what runs of it is no orphan."""
 
 
 class PodSource:
@@ -43,6 +48,7 @@ class PodSource:
             query={"fieldSelector": f"spec.nodeName={node_name}"},
             on_sync=self._listed,
             on_change=self._changed,
+            stand_in=_unread,
         )
 
     async def start(self) -> None:
@@ -63,6 +69,13 @@ class PodSource:
     def get(self, uid: str) -> Pod | None:
         """The pod as the server has it, as far as is known."""
         return self._reflector.get(uid)
+
+    def holds(self, uid: str) -> bool:
+        """Whether the server has that pod on this node, be it one that cannot be read."""
+        return self._reflector.get(uid) is not None
+
+    def _readable(self) -> tuple[Pod, ...]:
+        return tuple(pod for pod in self._reflector.items.values() if not isinstance(pod, _Unread))
 
     def _listed(self, _pods: Mapping[str, Pod]) -> None:
         # Also a list that changed nothing is sent: the first one, even empty, makes the source ready.
@@ -90,13 +103,18 @@ class PodSource:
             try:
                 leaving, self._leaving = self._leaving, {}
                 if leaving:
-                    pods = tuple(self._reflector.items.values())
+                    pods = self._readable()
                     await self._send((*pods, *_last_forms(leaving.values(), pods)))
-                await self._send(tuple(self._reflector.items.values()))
+                await self._send(self._readable())
             except Exception:
                 # The set is still to be sent when this loop starts again.
                 self._dirty.set()
                 raise
+
+
+def _unread(named: Any) -> Pod:
+    meta = named.metadata
+    return _Unread(metadata=ObjectMeta(name=meta.name, namespace=meta.namespace, uid=meta.uid))
 
 
 def _last_forms(leaving: Iterable[Pod], pods: Sequence[Pod]) -> list[Pod]:

@@ -49,9 +49,13 @@ class Reflector(Generic[T]):
         on_change: Callable[[Change[T]], None] | None = None,
         key: Callable[[Any], str] = key_of,
         watch_list: bool = True,
+        stand_in: Callable[[Any], T | None] = lambda named: None,
     ) -> None:
         """*query* selects by fields or labels; objects are known by *key*, which needs no
         more of them than the metadata; by default the UID.
+
+        *stand_in* gives what stands for an object that cannot be decoded and was never known, from
+        (something with) its metadata; with None such an object is left out.
 
         *on_change* is told each difference, whether an event or a new list showed it;
         *on_sync* is told all objects after each complete list. Both are called on the loop.
@@ -65,6 +69,7 @@ class Reflector(Generic[T]):
         self._on_sync = on_sync or (lambda items: None)
         self._on_change = on_change or (lambda change: None)
         self._key = key
+        self._stand_in = stand_in
         self._replica: Replica[T] = Replica(key)
         self._course = Course(watch_list=watch_list)
         self._backoff = Backoff(rng)
@@ -178,7 +183,8 @@ class Reflector(Generic[T]):
 
     def _last_known(self, named: Any) -> T | None:
         """What cannot be decoded is not gone: it stays as it was."""
-        return self._replica.get(self._key(named))
+        known = self._replica.get(self._key(named))
+        return self._stand_in(named) if known is None else known
 
     def _take(self, items: list[T], version: str) -> None:
         differences = self._replica.replace(items, version)

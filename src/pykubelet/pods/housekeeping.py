@@ -41,6 +41,8 @@ class HousekeepingDoors:
     on_gone: Callable[[str], None]
     #: The runtime still has something dead of pods that nobody knows any more.
     on_leftovers: Callable[[], None]
+    #: A source has that pod (UID), though perhaps in a form that cannot be read: it is no orphan.
+    held: Callable[[str], bool] = lambda uid: False
     #: These pods (UIDs) are known; what is kept of others may be forgotten.
     on_known: Callable[[AbstractSet[str]], None] = lambda uids: None
 
@@ -119,7 +121,8 @@ class Housekeeping:
             {uid for uid, state in self._workers.states().items() if state.containers_may_run}
         )
         self._start_missing()
-        known = {*self._workers.states(), *(pod.metadata.uid for pod in self._store.pods())}
+        held = filter(self._doors.held, self._observer.uids())
+        known = {*self._workers.states(), *(pod.metadata.uid for pod in self._store.pods()), *held}
         self._doors.statuses.keep_only(known)
         self._doors.on_known(known)
         await self._clean_cgroups()
@@ -131,7 +134,8 @@ class Housekeeping:
             self._doors.on_leftovers()
 
     def _known_to_nobody(self, uid: str) -> bool:
-        return self._store.get(uid) is None and self._workers.state(uid) is None
+        nobody = self._store.get(uid) is None and self._workers.state(uid) is None
+        return nobody and not self._doors.held(uid)
 
     def _end_unwanted(self) -> None:
         """End the workers of pods that no source has; purge those that have finished."""
@@ -187,7 +191,8 @@ class Housekeeping:
                 continue
             if not self._doors.volumes_gone(uid):
                 continue
-            if state is None and self._store.get(uid) is not None and not self._manager.rejected(uid):
+            wanted = self._store.get(uid) is not None or self._doors.held(uid)
+            if state is None and wanted and not self._manager.rejected(uid):
                 continue
             try:
                 await self._doors.cgroups.destroy(uid)
