@@ -47,7 +47,7 @@ from pykubelet.pods.execute import Executor
 from pykubelet.pods.housekeeping import Housekeeping, HousekeepingDoors
 from pykubelet.pods.manager import ManagerDoors, PodManager
 from pykubelet.pods.reasons import ReasonCache
-from pykubelet.pods.sources import FileSource, PodConfig
+from pykubelet.pods.sources import FileSource, PodConfig, UrlSource
 from pykubelet.pods.statuses import LocalStatuses
 from pykubelet.pods.store import PodStore
 from pykubelet.pods.sync import PodSyncer, SyncDoors
@@ -187,7 +187,8 @@ class Kubelet:
         self.store = PodStore()
         self.sources = PodConfig(clock, journal, events)
         # Known from the beginning: nothing is complete before the manifests were read.
-        self._send_static = self.sources.channel("file") if config.staticPodPath else None
+        self._send_files = self.sources.channel("file") if config.staticPodPath else None
+        self._send_url = self.sources.channel("http") if config.staticPodURL else None
         self.local_statuses = LocalStatuses(
             self.layout.root / "pod-statuses", None if cluster is not None else self._status_changed
         )
@@ -441,18 +442,31 @@ class Kubelet:
             self._tasks.spawn("watchdog", notify.watchdog(seconds, self.loop_problem))
 
     async def _start_sources(self) -> None:
-        if self._send_static is None:
-            return
-        source = FileSource(
-            Path(self.config.staticPodPath),
-            self.node.name,
-            self._send_static,
-            self.journal,
-            self.events,
-            running=self.runtime_view.running_pods,
-            period=self.config.fileCheckFrequency.seconds,
-        )
-        self._tasks.forever("file source", source.run, pause=self.clock.sleep)
+        config, running = self.config, self.runtime_view.running_pods
+        if self._send_files is not None:
+            files = FileSource(
+                Path(config.staticPodPath),
+                self.node.name,
+                self._send_files,
+                self.journal,
+                self.events,
+                running=running,
+                period=config.fileCheckFrequency.seconds,
+            )
+            self._tasks.forever("file source", files.run, pause=self.clock.sleep)
+        if self._send_url is not None:
+            url = UrlSource(
+                config.staticPodURL,
+                config.staticPodURLHeader,
+                self.node.name,
+                self._send_url,
+                self.journal,
+                self.events,
+                self.clock,
+                running=running,
+                period=config.httpCheckFrequency.seconds,
+            )
+            self._tasks.forever("URL source", url.run, pause=self.clock.sleep)
 
     # --- what depends on the runtime ------------------------------------------
 

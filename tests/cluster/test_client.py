@@ -18,12 +18,12 @@ from pykubelet.api.meta import ObjectMeta
 from pykubelet.api.objects import ConfigMap
 from pykubelet.base.clock import SystemClock
 from pykubelet.base.metrics import Metrics
+from pykubelet.base.proxies import Proxy
 from pykubelet.cluster.access import Access, Pem
 from pykubelet.cluster.client import ApiClient
 from pykubelet.cluster.connections import make_socket
 from pykubelet.cluster.credentials import FileCredentials
 from pykubelet.cluster.errors import Refused, Unreachable
-from pykubelet.cluster.proxies import Proxy
 from pykubelet.cluster.tls import TlsMaterialError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

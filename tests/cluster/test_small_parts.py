@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pykubelet.base.clock import LoopClock
+from pykubelet.base.proxies import Proxy, parse_proxy, proxy_from_environment
 from pykubelet.cluster.backoff import FIRST, LONGEST, Backoff
-from pykubelet.cluster.proxies import Proxy, parse_proxy, proxy_from_environment
 from pykubelet.cluster.rate_limit import Bucket, RateLimit
 
 

@@ -325,6 +325,13 @@ def test_merge_patch_examples(target: object, patch: object, merged: object) -> 
     assert merge_patch(target, patch) == merged
 
 
-def test_the_command_line_is_kept_as_it_was_written_without_passwords() -> None:
-    loaded = run("-v=4", "--max_pods", "7", "--max-pods=8", "--storage-driver-password=hush")
+def test_the_command_line_is_kept_as_it_was_written_without_secrets() -> None:
+    loaded = run(
+        "-v=4",
+        "--max_pods",
+        "7",
+        "--max-pods=8",
+        "--storage-driver-password=hush",
+        "--manifest-url-header=a:hush",
+    )
     assert loaded.command_line == {"v": "4", "max-pods": "8"}

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pykubelet.base.files import read_limited
-
-from .proxies import Proxy
+from pykubelet.base.proxies import Proxy
 
 #: Bytes of a file with certificates or a key.
 _LIMIT: Final = 4 << 20

@@ -21,13 +21,13 @@ from pykubelet.api.codec import encode
 from pykubelet.api.machinery import DeleteOptions, Preconditions, RawList
 from pykubelet.base.clock import Clock, SystemClock
 from pykubelet.base.metrics import Metrics
+from pykubelet.base.proxies import Proxy
 
 from .answers import body_of, change_of, decoded, item_of, refusal_of, split_lines
 from .client_metrics import ClientMetrics
 from .connections import Connections, Line
 from .door import STRATEGIC_MERGE, Change, LastKnown, Query
 from .errors import Refused, Unreachable
-from .proxies import Proxy
 from .rate_limit import RateLimit
 
 T = TypeVar("T")

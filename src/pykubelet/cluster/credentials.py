@@ -18,13 +18,13 @@ from multidict import CIMultiDict
 from pykubelet.base.clock import Clock
 from pykubelet.base.files import read_limited
 from pykubelet.base.metrics import Metrics
+from pykubelet.base.proxies import Proxy, proxy_from_environment
 from pykubelet.base.tasks import TaskOwner
 
 from . import tls
 from .access import Access
 from .errors import Unreachable
 from .exec_plugin import ExecCredential, ExecPlugin
-from .proxies import Proxy, proxy_from_environment
 from .tls import KeyPair, TlsMaterialError
 
 log = logging.getLogger(__name__)

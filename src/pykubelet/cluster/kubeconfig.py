@@ -17,9 +17,9 @@ from pykubelet.api.codec import InvalidField, convert
 from pykubelet.api.meta import Obj
 from pykubelet.api.yaml import YamlError, load_all
 from pykubelet.base.files import read_limited
+from pykubelet.base.proxies import parse_proxy
 
 from .access import Access, ExecConfig, Pem
-from .proxies import parse_proxy
 
 #: Bytes of a kubeconfig.
 _LIMIT: Final = 4 << 20

@@ -20,6 +20,9 @@ EFFECTIVE: frozenset[str] = frozenset(
         "podLogsDir",
         "syncFrequency",
         "fileCheckFrequency",
+        "httpCheckFrequency",
+        "staticPodURL",
+        "staticPodURLHeader",
         "address",
         "port",
         "readOnlyPort",
@@ -110,9 +113,6 @@ PARTLY: Mapping[str, str] = {
 #: Fields of KubeletConfiguration that have no effect yet.
 NOT_YET: frozenset[str] = frozenset(
     [
-        "httpCheckFrequency",
-        "staticPodURL",
-        "staticPodURLHeader",
         "tlsCurvePreferences",
         "imagePullCredentialsVerificationPolicy",
         "preloadedImagesVerificationAllowlist",

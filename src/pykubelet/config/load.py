@@ -24,6 +24,8 @@ from .validation import validate, validate_flags
 
 _DROP_IN = ".conf"
 _MAX_BYTES = 4 << 20
+#: How the names of flags end whose values are nobody's business.
+_SECRET = ("password", "-url-header")
 
 #: Paths in a file that are meant relative to that file.
 _PATHS = (
@@ -86,7 +88,7 @@ class Loaded:
     gates: FeatureGates
     warnings: list[str]
     unknown: list[str]
-    #: The flags of the command line by name, as they were written; passwords are left out.
+    #: The flags of the command line by name, as they were written; those that hold secrets are left out.
     command_line: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -135,7 +137,7 @@ class _Loading:
         idle = effects.idle(flags, config)
         if idle:
             self._warnings.append(f"set, but without effect yet: {', '.join(idle)}")
-        shown = {name: text for name, text in self._line.texts.items() if not name.endswith("password")}
+        shown = {name: text for name, text in self._line.texts.items() if not name.endswith(_SECRET)}
         return Loaded(flags, config, gates, self._warnings, self._unknown, shown)
 
     def _from_files(self, flags: KubeletFlags, config: KubeletConfiguration) -> KubeletConfiguration:

@@ -291,7 +291,7 @@ async def test_nothing_is_waited_for_without_manifests(path):
 
 
 async def test_the_wait_for_the_runtime_is_bounded(path, monkeypatch):
-    monkeypatch.setattr("pykubelet.pods.sources.file._FIRST_LOOK", 0.05)
+    monkeypatch.setattr("pykubelet.pods.sources.adopt._FIRST_LOOK", 0.05)
     (path / "web.yaml").write_text(manifest())
     async with watching(path, running=asyncio.Event().wait) as watched:
         await watched.until({"web-node1": "i:1"})

@@ -1,6 +1,7 @@
 """Where pods come from: manifests on disk, and the mux that merges all sources."""
 
 from .file import FileSource
+from .http import UrlSource
 from .mux import Op, PodConfig, PodUpdate
 from .static import ManifestError, Origin, StaticPod, read_manifests
 
@@ -12,5 +13,6 @@ __all__ = [
     "PodConfig",
     "PodUpdate",
     "StaticPod",
+    "UrlSource",
     "read_manifests",
 ]

@@ -9,19 +9,19 @@ import asyncio
 import logging
 import os
 import stat
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from asyncinotify import Event, Inotify, Mask
 
+from pykubelet.api import wellknown
 from pykubelet.api.core import Pod
-from pykubelet.api.podinfo import pod_ref
-from pykubelet.base.journal import Events, Journal, PodRef
+from pykubelet.base.journal import Events, Journal
 from pykubelet.base.tasks import TaskOwner
-from pykubelet.observe.types import ObservedPod
 
-from .adopt import running_uid, with_uid
+from .adopt import Adoption, Running, nothing_runs
+from .ignored import warn_of_ignored
 from .mux import Send
 from .scan import FileState, Problem, Scan, scan
 
@@ -33,20 +33,10 @@ _QUIET: Final = 0.2
 _MAX_QUIET: Final = 2.0
 #: Seconds between attempts to watch a path that is not there or cannot be watched: first, last.
 _RETRY: Final = (1.0, 20.0)
-#: Longest wait, in seconds, for what runs already; without a runtime no pod could start anyway.
-_FIRST_LOOK: Final = 120.0
 
 _WHOLE: Final = Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE
 _PARTIAL: Final = Mask.CREATE | Mask.MODIFY | Mask.ATTRIB
 _LOST: Final = Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.UNMOUNT | Mask.IGNORED
-
-
-#: Gives what runs in the runtime, as soon as that is known.
-Running = Callable[[], Awaitable[Sequence[ObservedPod]]]
-
-
-async def _nothing_runs() -> Sequence[ObservedPod]:
-    return ()
 
 
 class FileSource:
@@ -60,7 +50,7 @@ class FileSource:
         journal: Journal,
         events: Events,
         *,
-        running: Running = _nothing_runs,
+        running: Running = nothing_runs,
         period: float = 20.0,
     ) -> None:
         """*path* need not exist yet; *period* is that of rechecks, in seconds (``fileCheckFrequency``).
@@ -72,13 +62,11 @@ class FileSource:
         self._send = send
         self._journal = journal
         self._events = events
-        self._running = running
+        self._adoption = Adoption(wellknown.SOURCE_FILE, running, journal)
         self._period = period
         self._files: Mapping[str, FileState] = {}
         self._told: set[Problem] = set()
         self._sent: list[Pod] | None = None
-        #: UIDs that were taken over from running pods, by those that the manifests' digests give.
-        self._adopted: dict[str, str] | None = None
         self._changed = asyncio.Event()
         self._names: set[str] = set()
         self._partial = False
@@ -193,48 +181,13 @@ class FileSource:
         self._tell(problems)
         self._warn(found)
         self._files = found.files
-        if self._adopted is None:
-            self._adopted = await self._adopt(found)
-        pods = [self._named(static.pod) for state in found.files.values() for static in state.pods]
+        await self._adoption.look(
+            [(static, state.changed_at) for state in found.files.values() for static in state.pods]
+        )
+        pods = [self._adoption.named(static.pod) for state in found.files.values() for static in state.pods]
         if pods != self._sent:
             await self._send(pods)
             self._sent = pods
-
-    def _named(self, pod: Pod) -> Pod:
-        """The pod under the UID that was taken over for it, if one was."""
-        uid = (self._adopted or {}).get(pod.metadata.uid)
-        return pod if uid is None else with_uid(pod, uid)
-
-    async def _adopt(self, found: Scan) -> dict[str, str]:
-        """The UIDs of pods that run already, started by another kubelet from these very manifests."""
-        statics = [
-            (static.pod, state.changed_at)
-            for state in found.files.values()
-            for static in state.pods
-            if not static.uid_given
-        ]
-        if not statics:
-            return {}
-        try:
-            async with asyncio.timeout(_FIRST_LOOK):
-                running = await self._running()
-        except TimeoutError:
-            log.warning("static pods are not compared with what runs: the runtime showed nothing in time")
-            return {}
-        adopted: dict[str, str] = {}
-        for pod, changed_at in statics:
-            own, uid = pod.metadata.uid, running_uid(pod, changed_at, running)
-            if uid == own:
-                continue
-            adopted[own] = uid
-            self._journal.record(
-                "StaticPodAdopted",
-                f"the pod keeps the UID {uid} under which it runs",
-                pod=pod_ref(with_uid(pod, uid)),
-                cause="its sandbox is younger than the manifest and its containers are the manifest's",
-                digest=own,
-            )
-        return adopted
 
     def _tell(self, problems: set[Problem]) -> None:
         """Say what is newly wrong, and what no longer is."""
@@ -254,13 +207,10 @@ class FileSource:
         """Warn about fields that are ignored, once for each state of a file."""
         for file, state in found.files.items():
             last = self._files.get(file)
-            known: Sequence[object] = last.pods if last is not None else ()
-            for static in state.pods:
-                if not static.warnings or static in known:
-                    continue
-                meta = static.pod.metadata
-                ref = PodRef(meta.namespace, meta.name, meta.uid)
-                for warning in static.warnings:
-                    text = f'{warning} in manifest file "{file}", ignoring'
-                    self._events.pod_event(ref, "Warning", "FailedValidation", text)
-                    self._journal.record("FieldIgnored", text, pod=ref, cause="the file was read", file=file)
+            warn_of_ignored(
+                self._journal,
+                self._events,
+                state.pods,
+                last.pods if last is not None else (),
+                f'manifest file "{file}"',
+            )

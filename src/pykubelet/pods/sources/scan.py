@@ -3,7 +3,6 @@
 Blocking; runs off the loop. A file that has not changed is not read again.
 """
 
-import logging
 import os
 import stat
 import time
@@ -14,9 +13,7 @@ from typing import Final
 
 from pykubelet.base.files import read_limited
 
-from .static import MAX_MANIFEST, ManifestError, Origin, StaticPod, read_manifests
-
-log = logging.getLogger(__name__)
+from .static import MAX_MANIFEST, ManifestError, Origin, StaticPod, read_whatever
 
 #: A file whose time stamp is younger than this (seconds) may change again without a new stamp.
 _YOUNG: Final = 2.0
@@ -135,9 +132,4 @@ def _read(file: Path, node: str) -> tuple[list[StaticPod], list[ManifestError]]:
         data = read_limited(file, MAX_MANIFEST)
     except ValueError:
         return [], [ManifestError(f"the read limit is reached: larger than {MAX_MANIFEST} bytes")]
-    try:
-        return read_manifests(data, Origin("file", str(file)), node)
-    except Exception as error:
-        # Whatever one file provokes, the others must go on.
-        log.exception("reading %s failed", file)
-        return [], [ManifestError(f"cannot be read: {type(error).__name__}: {error}")]
+    return read_whatever(data, Origin("file", str(file)), node)

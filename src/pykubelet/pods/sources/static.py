@@ -5,6 +5,7 @@ lies, so that both stay the same over restarts and differ between nodes.
 """
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from pykubelet.base.gotext import go_list
 
 from .references import UnknownVolume, api_reference
 
+log = logging.getLogger(__name__)
+
 #: The largest manifest that is read, in bytes.
 MAX_MANIFEST: Final = 10 * 1024 * 1024
 #: How many pods one manifest may hold.
@@ -33,10 +36,15 @@ _EVICTION_TOLERATION: Final = Toleration(operator="Exists", effect="NoExecute")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a manifest was found: the path of a file, or a URL."""
+    """Where a manifest was found: the path of a file, a URL, or the name under which it was pushed."""
 
-    source: Literal["file", "http"]
+    source: Literal["file", "http", "push"]
     where: str
+    #: How messages name the place, where it may hold what is nobody's business; else empty.
+    shown: str = ""
+
+    def __str__(self) -> str:
+        return self.shown or self.where
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +93,18 @@ def read_manifests(data: bytes, origin: Origin, node: str) -> tuple[list[StaticP
     return pods, errors
 
 
+def read_whatever(data: bytes, origin: Origin, node: str) -> tuple[list[StaticPod], list[ManifestError]]:
+    """As :func:`read_manifests`, but what one manifest provokes is an error too: the others must go on."""
+    try:
+        return read_manifests(data, origin, node)
+    except Exception as error:
+        log.exception("reading %s failed", origin)
+        return [], [ManifestError(f"{origin}: cannot be read: {type(error).__name__}: {error}")]
+
+
 def _not_a_pod(origin: Origin, why: object) -> ManifestError:
     field = why.path if isinstance(why, codec.InvalidField) else ""
-    return ManifestError(f"{origin.where}: couldn't parse as pod({why}), please check config file", field)
+    return ManifestError(f"{origin}: couldn't parse as pod({why}), please check config file", field)
 
 
 def _items(documents: list[Any]) -> Iterator[Any]:
@@ -162,7 +179,7 @@ def _digest(given: Pod, origin: Origin, node: str) -> str:
     The pod is taken before its defaults are set: another version's defaults are no
     other pod.
     """
-    place = f"host:{node}file:{origin.where}" if origin.source == "file" else f"url:{origin.where}"
+    place = f"url:{origin.where}" if origin.source == "http" else f"host:{node}{origin.source}:{origin.where}"
     return hashlib.blake2b(codec.encode(given, sort=True) + place.encode(), digest_size=16).hexdigest()
 
 
@@ -174,7 +191,7 @@ def _static(pod: Pod, given: Pod, origin: Origin, node: str) -> Pod:
         key: value for key, value in meta.annotations.items() if key not in wellknown.LOCAL_ANNOTATIONS
     }
     tolerations = pod.spec.tolerations
-    if origin.source == "file":
+    if origin.source != "http":
         same = [_taint(one) == _taint(_EVICTION_TOLERATION) for one in tolerations]
         tolerations = [
             _EVICTION_TOLERATION if match else one for one, match in zip(tolerations, same, strict=True)
