@@ -20,7 +20,7 @@ from pykubelet.config import load
 from pykubelet.cri.errors import Code
 from pykubelet.cri.memory import MemoryRuntime
 from pykubelet.cri.memory_faults import Fault
-from pykubelet.cri.types import ContainerState, SandboxState
+from pykubelet.cri.types import ContainerState, RuntimeHandler, SandboxState
 from pykubelet.kubelet import Kubelet, Parts
 
 #: Virtual seconds in which everything comes to rest: the longest back-off and a look after it.
@@ -41,6 +41,7 @@ KINDS = {
         ],
         "containers": [runs("app")],
     },
+    "apart": {"containers": [runs("app")], "hostUsers": False},
     "batch": {
         "initContainers": [runs("side", restartPolicy="Always")],
         "containers": [runs("app", seconds=9)],
@@ -55,6 +56,7 @@ LASTING = {
     "crasher": None,
     "flaky": None,
     "chain": {"side", "other", "app"},
+    "apart": {"app"},
     "batch": set(),
 }
 #: Calls that go wrong on demand.
@@ -91,6 +93,17 @@ class Watch:
         if count < self.counts.get(key, 0):
             self.broken.append(f"restart count of {key} fell from {self.counts[key]} to {count}")
         self.counts[key] = count
+        self.shares_no_id(pod, box)
+
+    def shares_no_id(self, pod, box):
+        """No two pods' containers may have the same host IDs."""
+        given = host_id(box.sandbox)
+        for other in self.runtime.world.containers.values():
+            runs_beside = other.state is ContainerState.RUNNING and other.sandbox.config.metadata.uid != pod.uid
+            if given and runs_beside and host_id(other.sandbox) == given:
+                self.broken.append(f"{pod.name} and {other.sandbox.config.metadata.name} share {given}")
+        if bool(given) != (KINDS[pod.name.split("-")[0]].get("hostUsers") is False):
+            self.broken.append(f"{pod.name} has the host IDs {given}")
 
     def has_started(self, pod, box):
         twins = [
@@ -117,6 +130,12 @@ class Watch:
             del self.counts[key]
 
 
+def host_id(sandbox):
+    """The first host ID of the sandbox's user namespace; 0 without one."""
+    mappings = sandbox.config.linux.security_context.namespace_options.userns_options.uids
+    return mappings[0].host_id if mappings else 0
+
+
 class Life:
     """One node with its runtime, its manifests, and what is done to them."""
 
@@ -128,6 +147,7 @@ class Life:
         self.clock = LoopClock()
         self.runtime = MemoryRuntime(self.clock, scripts=script)
         self.runtime.world.add_image(IMAGE)
+        self.runtime.handlers = (RuntimeHandler("", user_namespaces=True),)
         self.watch = Watch(self.runtime)
         self.runtime.world.listeners.append(self.watch)
         self.cgroups = MemoryCgroups()
@@ -235,6 +255,9 @@ class Life:
         assert {path.name for path in self.layout.pods.iterdir()} <= uids
         assert {path.stem for path in self.layout.root.glob("pod-statuses/*")} == uids
         assert self.cgroups.pods() <= uids
+        apart = {p.metadata.uid for p in pods.values() if p.spec.hostUsers is False}
+        assert {path.parent.name for path in self.layout.pods.glob("*/userns")} == apart
+        assert self.kubelet.user_namespaces.pods == apart
 
 
 ACTIONS = ("add", "add", "change", "remove", "exit", "end-sandbox", "outage", "fault", "restart", "crash")
@@ -262,6 +285,11 @@ STEPS = st.lists(
 @example(
     first={"batch"},
     steps=[("add", "plain", 0, 0.0), ("fault", "chain", 1, 0.0), ("change", "crasher", 9, 0.3)],
+)
+# A pod in a user namespace comes again while the one before it ends, over a crash.
+@example(
+    first={"apart"},
+    steps=[("change", "apart", 0, 0.3), ("crash", "apart", 0, 2.0), ("change", "apart", 0, 0.0)],
 )
 @given(st.sets(st.sampled_from(sorted(KINDS))), STEPS)
 async def test_random_life(one_thread, mount_area, host, first, steps):

@@ -7,6 +7,7 @@ import asyncio
 import os
 import random
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,7 @@ from pykubelet.probes.types import ProbeKind
 from pykubelet.removal import Removal
 from pykubelet.resources.allocatable import ReservationError, check_reservation
 from pykubelet.resources.pod_cgroups import NodeAmounts, PodCgroupManager
+from pykubelet.resources.user_namespaces import UserNamespaceError, UserNamespaceManager
 from pykubelet.runtime_view import RuntimeView
 from pykubelet.servers import admin_server, kubelet_server
 from pykubelet.settings import (
@@ -66,6 +68,7 @@ from pykubelet.settings import (
     container_settings,
     crash_loop_of,
     gc_policy,
+    ids_per_pod,
     node_info,
     refresh_period,
     reservations_of,
@@ -185,6 +188,13 @@ class Kubelet:
         config, clock, journal, events = self.config, self.clock, self.journal, self.events
         cluster = self.cluster
         self.store = PodStore()
+        self.user_namespaces = UserNamespaceManager(
+            self.layout,
+            journal,
+            ids_per_pod=ids_per_pod(config),
+            max_pods=config.maxPods,
+            rng=self._rng,
+        )
         self.sources = PodConfig(clock, journal, events)
         # Known from the beginning: nothing is complete before the manifests were read.
         self._send_files = self.sources.channel("file") if config.staticPodPath else None
@@ -236,6 +246,7 @@ class Kubelet:
             objects=NoObjects() if cluster is None else cluster.container_objects,
             services=NoServices() if cluster is None else cluster.services,
             runtime_classes=NoRuntimeClasses() if cluster is None else cluster.runtime_classes,
+            user_namespaces=self.user_namespaces,
         )
         self.probes = ProbeManager(
             Handlers(self.runtime, PROBE_VERSION),
@@ -337,7 +348,7 @@ class Kubelet:
                 on_gone=self.volumes.reconsider,
                 on_leftovers=lambda: self.collection.request(),
                 held=self._held,
-                on_known=self.actuated.keep_only,
+                on_known=self._known_pods,
             ),
         )
         self.gc = ContainerGC(
@@ -383,6 +394,7 @@ class Kubelet:
         early.add(Stage("journal", start=self.journal.start, stop=self.journal.stop))
         early.add(Stage("statuses", start=self.local_statuses.start, stop=self.local_statuses.stop))
         early.add(Stage("actuated resources", start=self.actuated.start, stop=self.actuated.stop))
+        early.add(Stage("user namespaces", start=self._start_user_namespaces, stop=self.user_namespaces.stop))
         if self.cluster is not None:
             self.cluster.early_stages(early)
         early.add(Stage("resolver check", start=self.starter.check_resolver))
@@ -467,6 +479,12 @@ class Kubelet:
                 period=config.httpCheckFrequency.seconds,
             )
             self._tasks.forever("URL source", url.run, pause=self.clock.sleep)
+
+    async def _start_user_namespaces(self) -> None:
+        try:
+            await self.user_namespaces.start()
+        except UserNamespaceError as error:
+            raise StartError(str(error)) from error
 
     # --- what depends on the runtime ------------------------------------------
 
@@ -554,7 +572,13 @@ class Kubelet:
                 # A container that could not be made for want of it is tried again.
                 self.manager.sync(uid, f"{kind} {namespace}/{name} changed")
 
+    def _known_pods(self, uids: AbstractSet[str]) -> None:
+        self.actuated.keep_only(uids)
+        # What the runtime still has may run.
+        self.user_namespaces.keep_only({*uids, *self.observer.uids()})
+
     def _worker_finished(self, uid: str) -> None:
+        self.user_namespaces.release(uid)
         if self.cluster is not None:
             self.cluster.pod_finished(uid)
         self.manager.worker_finished(uid)

@@ -20,6 +20,7 @@ from pykubelet.node import NodeInfo
 from pykubelet.node.host import Host
 from pykubelet.pods.crashloop import CrashLoop, crash_loop_limits
 from pykubelet.resources.allocatable import Reservations, allocatable, capacity_of, with_reserved_cpus
+from pykubelet.resources.id_ranges import UNIT
 from pykubelet.resources.pod_cgroups import TreeConfig
 from pykubelet.resources.values import PodCgroupConfig
 
@@ -137,6 +138,12 @@ def tree_config(config: KubeletConfiguration) -> TreeConfig:
             pod_pids_limit=config.podPidsLimit,
         ),
     )
+
+
+def ids_per_pod(config: KubeletConfiguration) -> int:
+    """How many host IDs a pod with a user namespace of its own gets."""
+    stated = config.userNamespaces.idsPerPod if config.userNamespaces is not None else None
+    return stated or UNIT
 
 
 def refresh_period(loaded: Loaded) -> float:

@@ -95,6 +95,10 @@ class Layout:
         """Directory of the pod's containers' files (termination messages)."""
         return self.pod(uid) / "containers"
 
+    def pod_user_namespace(self, uid: str) -> Path:
+        """Which host IDs the pod's user namespace has."""
+        return self.pod(uid) / "userns"
+
     def pod_etc_hosts(self, uid: str) -> Path:
         """The hosts file that the pod's containers see."""
         return self.pod(uid) / "etc-hosts"

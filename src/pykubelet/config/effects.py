@@ -101,6 +101,7 @@ EFFECTIVE: frozenset[str] = frozenset(
         "providerID",
         "registerNode",
         "enableSystemLogQuery",
+        "userNamespaces",
     ]
 )
 
@@ -161,7 +162,6 @@ NOT_YET: frozenset[str] = frozenset(
         "memoryThrottlingFactor",
         "memoryReservationPolicy",
         "tracing",
-        "userNamespaces",
     ]
 )
 

@@ -152,7 +152,10 @@ class Assembly:
         refused = "can't set `spec.hostUsers: false`"
         if handler is None or not handler.user_namespaces:
             who = f'RuntimeClass handler "{name}"' if name else "runtime"
-            raise ValueError(f"{refused}, {who} does not support user namespaces")
+            text = f"{refused}, {who} does not support user namespaces"
+            # A runtime that tells of handlers tells of its default one, too.
+            unknown = handler is None and self._node.runtime_handler("") is not None
+            raise ValueError(f'{text}: the handler "{name}" is not known' if unknown else text)
         if self._user_namespaces is None:
             raise ValueError(f"{refused}, this node has no ID ranges for user namespaces")
         return await self._user_namespaces.mapping(pod)

@@ -157,7 +157,8 @@ class UserNamespaces(Protocol):
     async def mapping(self, pod: Pod) -> tuple[int, int]:
         """First host ID and number of IDs of the pod's range; the same for users and groups.
 
-        :raises LookupError: no range is left, or the node has none.
+        :raises LookupError: no range can be had.
+        :raises OSError: it cannot be kept on disk.
         """
         ...
 

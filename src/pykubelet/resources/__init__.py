@@ -1,4 +1,4 @@
-"""What pods get of the machine: cgroups by QoS class and pod, and what the node can allocate."""
+"""What pods get of the machine: cgroups by QoS class and pod, what the node can allocate, and host IDs."""
 
 from .allocatable import (
     ReservationError,
@@ -10,6 +10,7 @@ from .allocatable import (
 )
 from .cgroup_root import create_root, remove_root
 from .pod_cgroups import NodeAmounts, PodCgroupManager, TreeConfig
+from .user_namespaces import UserNamespaceError, UserNamespaceManager
 from .values import PodCgroupConfig
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "ReservationError",
     "Reservations",
     "TreeConfig",
+    "UserNamespaceError",
+    "UserNamespaceManager",
     "allocatable",
     "capacity_of",
     "check_reservation",
