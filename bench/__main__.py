@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from bench import burst, exits, rest, start
+from bench import burst, exits, logs, rest, start
 from bench.figures import machine
 
 MEASUREMENTS = {
@@ -13,6 +13,7 @@ MEASUREMENTS = {
     "exits": ("a container's end", exits.measure),
     "burst": ("thirty pods at once", burst.measure),
     "rest": ("fifty pods at rest", rest.measure),
+    "logs": ("reading a log of 500 MB", logs.measure),
     "rest-probed": ("fifty pods with probes at rest", rest.measure_probed),
 }
 

@@ -81,6 +81,9 @@ class Node:
 
     containerd: PrivateContainerd
     peer: Path | None = None
+    #: Fields of the configuration beyond the usual ones.
+    config: dict[str, object] = field(default_factory=dict)
+    port: int = field(default_factory=lambda: free_port(11250))
     home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="pkb-", dir="/tmp")))
     pid: int = 0
 
@@ -110,7 +113,7 @@ class Node:
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
             "address": "127.0.0.1",
-            "port": free_port(11250),
+            "port": self.port,
             "healthzPort": free_port(11248),
             "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": False}},
             "authorization": {"mode": "AlwaysAllow"},
@@ -122,6 +125,7 @@ class Node:
             "makeIPTablesUtilChains": False,
             "podLogsDir": str(self.home / "logs"),
             "staticPodPath": str(self.manifests),
+            **self.config,
         }
         config.write_text(json.dumps(values))
         program = [str(self.peer)] if self.peer else [sys.executable, "-m", "pykubelet", "run"]
@@ -174,9 +178,9 @@ def _kernel_settings_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running_node(containerd: PrivateContainerd, peer: Path | None) -> Iterator[Node]:
+def running_node(containerd: PrivateContainerd, peer: Path | None, **config: object) -> Iterator[Node]:
     """A started kubelet on *containerd*; its home goes afterwards, its pods go with containerd."""
-    node = Node(containerd, peer)
+    node = Node(containerd, peer, config)
     with _kernel_settings_kept(), _ended(node):
         node.start()
         yield node

@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pykubelet.containers import log_lines
 from pykubelet.containers.log_lines import LogDecoder, LogOptions, fixed_time, time_ns
 
 TIMES = st.sampled_from(
     [b"2016-10-06T00:17:09.669794202Z", b"2016-10-06T00:17:10Z", b"2016-10-06T02:17:09.5+02:00"]
 )
-TEXT = st.binary(max_size=20).map(lambda raw: raw.replace(b"\n", b" ")) | st.just(b" P x stdout F ")
+TEXT = st.binary(max_size=20).map(lambda raw: raw.replace(b"\n", b" ")) | st.sampled_from(
+    [b" P x stdout F ", b"stderr F x", b"2016-10-06T00:17:09.669794202Z stdout F x", b"a stdout F b"]
+)
 
 
 @st.composite
@@ -37,37 +40,35 @@ def decode(data, options, cuts=()):
     return out + decoder.finish()
 
 
-def model(lines, stream=None):
-    kept = [line for line in lines if stream is None or line[1].decode() == stream]
-    return b"".join(text + (b"" if tag.startswith(b"P") else b"\n") for _, _, tag, text in kept)
+def model(lines, stream=None, since=0, timestamps=False):
+    out, fresh = b"", True
+    for time, name, tag, text in lines:
+        part = tag.startswith(b"P")
+        if time_ns(time) >= since and (stream is None or name.decode() == stream):
+            stamp = fixed_time(time) + b" " if timestamps and fresh else b""
+            out += stamp + text + (b"" if part else b"\n")
+            fresh = not part or not text
+    return out
 
 
-@given(FILES, st.sampled_from([None, "stdout", "stderr"]), st.lists(st.integers(0, 400), max_size=5))
-def test_any_cutting_gives_what_was_written(lines, stream, cuts):
-    assert decode(raw(lines), LogOptions(stream=stream), cuts) == model(lines, stream)
-
-
-@given(FILES, st.sampled_from([None, "stdout", "stderr"]), st.lists(st.integers(0, 400), max_size=5))
-def test_the_fast_way_and_the_careful_way_agree(lines, stream, cuts):
-    careful = LogOptions(stream=stream, since=1)
-    assert decode(raw(lines), careful, cuts) == decode(raw(lines), LogOptions(stream=stream))
+@given(
+    FILES,
+    st.sampled_from([None, "stdout", "stderr"]),
+    st.sampled_from([0, 1, time_ns(b"2016-10-06T00:17:09.6Z"), time_ns(b"2016-10-06T00:17:10Z"), 1 << 61]),
+    st.booleans(),
+    st.lists(st.integers(0, 400), max_size=5),
+    st.sampled_from([0, 100, 1 << 20]),
+)
+def test_any_cutting_gives_what_was_written(lines, stream, since, timestamps, cuts, small):
+    options = LogOptions(stream=stream, since=since, timestamps=timestamps)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log_lines, "_SMALL", small)
+        assert decode(raw(lines), options, cuts) == model(lines, stream, since, timestamps)
 
 
 @given(FILES, st.integers(0, 60), st.lists(st.integers(0, 400), max_size=5))
 def test_a_limit_cuts_the_output_anywhere(lines, limit, cuts):
     assert decode(raw(lines), LogOptions(limit_bytes=limit), cuts) == model(lines)[:limit]
-
-
-@given(FILES, st.lists(st.integers(0, 400), max_size=5))
-def test_timestamps_stand_before_whole_lines_only(lines, cuts):
-    out = decode(raw(lines), LogOptions(timestamps=True), cuts)
-    wanted, fresh = b"", True
-    for time, _, tag, text in lines:
-        wanted += (fixed_time(time) + b" " if fresh else b"") + text
-        part = tag.startswith(b"P")
-        wanted += b"" if part else b"\n"
-        fresh = not part or not text
-    assert out == wanted
 
 
 def test_since_drops_older_lines():
