@@ -260,11 +260,12 @@ class Kubelet:
         self.actuated = ActuatedResources(self.layout.actuated_state, clock)
         self.reasons = ReasonCache()
         self.crash_loop = crash_loop_of(self._loaded)
+        self.syncer = self._syncer()
         self.workers = PodWorkers(
             clock,
             journal,
             events,
-            self._syncer(),
+            self.syncer,
             read=self.runtime_view.read,
             cached=self.observer.cached,
             on_finished=self._worker_finished,
@@ -586,4 +587,7 @@ class Kubelet:
     def _verdict(self, kind: ProbeKind, uid: str, container: str, verdict: bool | None) -> None:
         if kind == "liveness" and verdict is not False:
             return
+        pod = self.store.get(uid)
+        if pod is not None and kind != "liveness":
+            self.syncer.show_verdicts(pod)
         self.manager.sync(uid, f"the {kind} probe of {container} says {verdict}")

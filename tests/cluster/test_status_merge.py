@@ -77,13 +77,16 @@ def test_what_counts_as_the_same() -> None:
     assert not same_for_kubelet(old, PodStatus(phase="Failed", conditions=[later]), OWNED)
 
 
-def container(running: bool = False, code: int | None = None, cid: str = "c1") -> PodStatus:
+def container(
+    running: bool = False, code: int | None = None, cid: str = "c1", ready: bool = False
+) -> PodStatus:
     state = ContainerState(
         running=ContainerStateRunning() if running else None,
         terminated=ContainerStateTerminated(exitCode=code) if code is not None else None,
     )
     return PodStatus(
-        phase="Running", containerStatuses=[ContainerStatus(name="c", state=state, containerID=cid)]
+        phase="Running",
+        containerStatuses=[ContainerStatus(name="c", state=state, containerID=cid, ready=ready)],
     )
 
 
@@ -103,6 +106,7 @@ def pending(status: PodStatus) -> PodStatus:
         (container(code=0), container(running=True), True),
         (container(running=True), container(running=True, cid="c2"), True),
         (container(running=True), container(running=True), False),
+        (container(running=True), container(running=True, ready=True), True),
         (pending(container()), pending(container(running=True)), False),
         (pending(container(running=True)), pending(container(code=0)), False),
         (pending(container(running=True)), pending(container(code=1)), True),

@@ -153,4 +153,7 @@ def _container_matters(old: ContainerStatus | None, new: ContainerStatus, *, sta
         return news and (not starting or end.exitCode != 0)
     if starting or new.state.running is None:
         return False
-    return old is None or old.state.running is None or old.containerID != new.containerID
+    if old is None or old.state.running is None or old.containerID != new.containerID:
+        return True
+    # What a probe found.
+    return (old.ready, old.started) != (new.ready, new.started)

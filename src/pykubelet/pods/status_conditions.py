@@ -82,6 +82,21 @@ def pod_conditions(
     return conditions
 
 
+def probed_conditions(
+    pod: Pod, old: PodStatus, statuses: Mapping[str, ContainerStatus]
+) -> list[PodCondition]:
+    """The conditions of *old* with those that hang on probes as *statuses* (by name) have it now."""
+    containers_ready = _containers_ready(pod, old.phase, statuses)
+    conditions = list(old.conditions)
+    for condition in (
+        _initialized(pod, old, old.phase, statuses),
+        _ready(pod, containers_ready, old.conditions),
+        containers_ready,
+    ):
+        conditions = replace_or_append(conditions, condition)
+    return conditions
+
+
 def replace_or_append(conditions: Sequence[PodCondition], wanted: PodCondition) -> list[PodCondition]:
     """*conditions* with *wanted* in the place of its type, or at the end."""
     if any(condition.type == wanted.type for condition in conditions):

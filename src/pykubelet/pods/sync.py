@@ -30,6 +30,7 @@ from .status import (
     past_deadline,
     unready_with_probe,
 )
+from .status_verdicts import with_verdicts
 from .termination import kill_pod
 from .worker import ERROR_WAIT, SyncOutcome, TerminationError
 
@@ -103,6 +104,17 @@ class PodSyncer:
             observed = await self._doors.read(pod.metadata.uid, self._clock.monotonic())
             status = self._report(pod, observed)
         return self._sync_outcome(pod, status, outcome)
+
+    def show_verdicts(self, pod: Pod) -> None:
+        """Report at once what the pod's probes say; its worker, which may be busy, follows."""
+        doors = self._doors
+        old = doors.statuses.get(pod.metadata.uid)
+        if old is None:
+            return
+        started = doors.node_facts(pod).kubelet_started
+        status = with_verdicts(pod, old, doors.probes, started, self._clock.now())
+        if status is not old:
+            doors.statuses.set(pod, status)
 
     def _sync_outcome(self, pod: Pod, status: PodStatus, outcome: Outcome) -> SyncOutcome:
         """When to look again: at the end of a back-off, or of the pod's deadline."""
