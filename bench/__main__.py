@@ -5,13 +5,14 @@ import os
 import sys
 from pathlib import Path
 
-from bench import burst, exits, logs, rest, start
+from bench import burst, exits, logs, probes, rest, start
 from bench.figures import machine
 
 MEASUREMENTS = {
     "start": ("a pod's start", start.measure),
     "exits": ("a container's end", exits.measure),
     "burst": ("thirty pods at once", burst.measure),
+    "probes": ("probes", probes.measure),
     "rest": ("fifty pods at rest", rest.measure),
     "logs": ("reading a log of 500 MB", logs.measure),
     "rest-probed": ("fifty pods with probes at rest", rest.measure_probed),

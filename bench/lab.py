@@ -84,6 +84,8 @@ class Node:
     #: Fields of the configuration beyond the usual ones.
     config: dict[str, object] = field(default_factory=dict)
     port: int = field(default_factory=lambda: free_port(11250))
+    #: Of the cluster that the node joins, if it joins one.
+    kubeconfig: Path | None = None
     home: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="pkb-", dir="/tmp")))
     pid: int = 0
 
@@ -134,6 +136,7 @@ class Node:
             f"--config={config}",
             f"--root-dir={self.home / 'root'}",
             f"--cert-dir={self.home / 'pki'}",
+            *([f"--kubeconfig={self.kubeconfig}"] if self.kubeconfig else []),
         ]
         environment = {**os.environ, RUN_DIR_VARIABLE: str(self.home / "run")}
         self.pid = leftovers.spawn(arguments, environment, self.log)
@@ -178,9 +181,11 @@ def _kernel_settings_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def running_node(containerd: PrivateContainerd, peer: Path | None, **config: object) -> Iterator[Node]:
+def running_node(
+    containerd: PrivateContainerd, peer: Path | None, kubeconfig: Path | None = None, **config: object
+) -> Iterator[Node]:
     """A started kubelet on *containerd*; its home goes afterwards, its pods go with containerd."""
-    node = Node(containerd, peer, config)
+    node = Node(containerd, peer, config, kubeconfig=kubeconfig)
     with _kernel_settings_kept(), _ended(node):
         node.start()
         yield node

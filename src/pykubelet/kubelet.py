@@ -247,6 +247,7 @@ class Kubelet:
             services=NoServices() if cluster is None else cluster.services,
             runtime_classes=NoRuntimeClasses() if cluster is None else cluster.runtime_classes,
             user_namespaces=self.user_namespaces,
+            metrics=self.metrics,
         )
         self.probes = ProbeManager(
             Handlers(self.runtime, PROBE_VERSION),

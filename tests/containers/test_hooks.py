@@ -1,42 +1,19 @@
 """HTTP hooks against real servers on this host; the others are tested with the starter."""
 
+import asyncio
 import ssl
 
 import pytest
 import trustme
 from aiohttp import web
 
-from pykubelet.api.core import Container, ContainerPort, HTTPGetAction, HTTPHeader, LifecycleHandler
+from pykubelet.api.core import Container, HTTPGetAction, HTTPHeader, LifecycleHandler, SleepAction
 from pykubelet.base.clock import SystemClock
-from pykubelet.containers.hooks import HookError, Hooks, hook_headers, hook_port, hook_url
+from pykubelet.base.metrics import Metrics
+from pykubelet.containers.hooks import HookError, Hooks
 from pykubelet.cri.memory import MemoryRuntime
 
-C = Container(name="c", ports=[ContainerPort(name="web", containerPort=81)])
-
-
-@pytest.mark.parametrize(
-    ("action", "wanted"),
-    [
-        (HTTPGetAction(path="/a?b=c", port=90), "http://10.0.0.1:90/a?b=c"),
-        (HTTPGetAction(path="x", port="web", scheme="HTTPS", host="h"), "https://h:81/x"),
-        (HTTPGetAction(path="/", port="8080", host="fd00::1"), "http://[fd00::1]:8080/"),
-    ],
-)
-def test_urls(action, wanted):
-    assert str(hook_url(action, C, "10.0.0.1")) == wanted
-
-
-@pytest.mark.parametrize("port", [0, 65536, "none"])
-def test_ports_that_are_none(port):
-    with pytest.raises(ValueError, match="port"):
-        hook_port(port, C)
-
-
-def test_headers():
-    made = hook_headers(
-        HTTPGetAction(httpHeaders=[HTTPHeader(name="accept", value=""), HTTPHeader(name="X", value="1")])
-    )
-    assert dict(made) == {"X": "1", "User-Agent": "kube-lifecycle/1.36"}
+C = Container(name="c")
 
 
 @pytest.fixture
@@ -63,9 +40,9 @@ async def server():
     await runner.cleanup()
 
 
-async def run(told, make_pod, action):
-    hooks = Hooks(MemoryRuntime(SystemClock()), SystemClock(), told)
-    await hooks.run(make_pod(), C, "id", LifecycleHandler(httpGet=action), ("127.0.0.1",))
+async def run(told, make_pod, action, metrics=None):
+    hooks = Hooks(MemoryRuntime(SystemClock()), SystemClock(), told, told, metrics or Metrics())
+    await hooks.run(make_pod(), C, "id", "preStop", LifecycleHandler(httpGet=action), ("127.0.0.1",))
 
 
 async def test_any_answer_is_good_and_redirects_are_followed(server, told, make_pod):
@@ -86,8 +63,10 @@ async def test_a_certificate_is_not_verified(server, told, make_pod):
 async def test_https_answered_in_plain_is_tried_again_without_credentials(server, told, make_pod):
     listen, seen = server
     secret = HTTPHeader(name="Authorization", value="secret")
-    port = await listen()
-    await run(told, make_pod, HTTPGetAction(path="/x", port=port, scheme="HTTPS", httpHeaders=[secret]))
+    port, metrics = await listen(), Metrics()
+    action = HTTPGetAction(path="/x", port=port, scheme="HTTPS", httpHeaders=[secret])
+    await run(told, make_pod, action, metrics)
+    assert b"\nkubelet_lifecycle_handler_http_fallbacks_total 1.0\n" in metrics.render()
     assert seen == [("/x", None, "kube-lifecycle/1.36")]
     assert told.events == [
         (
@@ -101,6 +80,23 @@ async def test_https_answered_in_plain_is_tried_again_without_credentials(server
 
 async def test_nobody_there(told, make_pod):
     with pytest.raises(
-        HookError, match=r'HTTP lifecycle hook \(/x\) for Container "c" in Pod "web_ns\(uid-1\)" failed'
+        HookError,
+        match=r'HTTP lifecycle hook \(/x\) for Container "c" in Pod "web_ns\(uid-1\)" failed - error: '
+        r'Get "http://127.0.0.1:1/x": dial tcp 127.0.0.1:1: connect: connection refused',
     ):
         await run(told, make_pod, HTTPGetAction(path="/x", port=1))
+
+
+async def test_a_sleep_that_is_cut_short_is_counted_and_none_at_all_is_fine(told, make_pod):
+    metrics = Metrics()
+    hooks = Hooks(MemoryRuntime(SystemClock()), SystemClock(), told, told, metrics)
+
+    async def sleep(seconds):
+        hook = LifecycleHandler(sleep=SleepAction(seconds=seconds))
+        await hooks.run(make_pod(), C, "id", "preStop", hook, ())
+
+    await sleep(0)
+    assert b"kubelet_sleep_action_terminated_early_total 0.0" in metrics.render()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(sleep(60), 0.01)
+    assert b"kubelet_sleep_action_terminated_early_total 1.0" in metrics.render()

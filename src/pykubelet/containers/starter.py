@@ -16,6 +16,7 @@ from pykubelet.base.clock import Clock
 from pykubelet.base.errors import SandboxError, StartError, VolumeError
 from pykubelet.base.journal import Events, Journal
 from pykubelet.base.layout import Layout
+from pykubelet.base.metrics import Metrics
 from pykubelet.cri.door import Runtime, Turn
 from pykubelet.cri.errors import CriError
 from pykubelet.cri.types import ContainerStatus, Image
@@ -104,6 +105,7 @@ class Starter:
         services: Services | None = None,
         runtime_classes: RuntimeClasses | None = None,
         user_namespaces: UserNamespaces | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._runtime = runtime
         self._layout = layout
@@ -113,7 +115,7 @@ class Starter:
         self._events = events
         self._contributors = contributors
         self._images = Images(runtime, clock, journal, events, settings)
-        self._hooks = Hooks(runtime, clock, events)
+        self._hooks = Hooks(runtime, clock, journal, events, metrics or Metrics())
         self._assembly = Assembly(
             layout,
             settings,
@@ -322,7 +324,7 @@ class Starter:
         if hook is None:
             return
         try:
-            await self._hooks.run(pod, container, container_id, hook, ips)
+            await self._hooks.run(pod, container, container_id, "postStart", hook, ips)
         except HookError as error:
             # The event has no details: what a server answered may be secret.
             self._event(pod, path, "Warning", "FailedPostStartHook", "PostStartHook failed")
@@ -358,11 +360,11 @@ class Starter:
             return
         try:
             async with asyncio.timeout(timeout):
-                await self._hooks.run(pod, container, container_id, hook, self._pod_ips(pod, ips))
+                own = self._pod_ips(pod, ips)
+                await self._hooks.run(pod, container, container_id, "preStop", hook, own)
         except TimeoutError:
             log.info("preStop hook of container %s did not end within %.0f s", container.name, timeout)
-        except HookError as error:
-            log.info("preStop hook of container %s failed: %s", container.name, error)
+        except HookError:
             path = _field_path(pod, container)
             self._event(pod, path, "Warning", "FailedPreStopHook", "PreStopHook failed")
 

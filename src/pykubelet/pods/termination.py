@@ -21,7 +21,7 @@ from pykubelet.cri.types import ContainerState, ContainerStatus
 from pykubelet.observe.types import ObservedPod
 
 from .doors import ContainerStarter
-from .grace import container_grace, stop_seconds
+from .grace import MIN_STOP_SECONDS, container_grace, stop_seconds
 from .holder import GraceHolder
 from .orders import KillReason
 from .restore import restore_container
@@ -29,6 +29,9 @@ from .restore import restore_container
 __all__ = ["ContainerKill", "GraceHolder", "PodKill", "kill_container", "kill_pod", "restore_container"]
 
 log = logging.getLogger(__name__)
+
+#: Seconds that a hook is given to tell how it went after its container has ended.
+_LAST_WORDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +211,21 @@ class _Killer:
         self.journal.record(
             "ContainerKill", text, pod=ref, container=container.name, cause=cause, graceSeconds=grace.rest()
         )
+        hook: list[asyncio.Task[None]] = []
         if container.lifecycle is not None and container.lifecycle.preStop is not None and grace.rest() > 0:
-            await self._within(grace, "preStop", self._pre_stop(pod, container, status.id, grace.rest()))
+            # One that outlives the grace goes on in the seconds that the stop signal is given.
+            timeout = grace.rest() + MIN_STOP_SECONDS
+            hook.append(self.owner.spawn("preStop", self._pre_stop(pod, container, status.id, timeout)))
+            await self._within(grace, hook[0])
         if grace.rest() > 0 and not self.order.free(container.name):
-            await self._within(grace, "turn", self._turn(container.name))
+            turn = self.owner.spawn("turn", self._turn(container.name))
+            await self._within(grace, turn)
+            await _cancel([turn])
         error = await self._stop(status.id, grace)
+        if hook:
+            # A command in the container has ended with it, and its hook is about to say so.
+            await asyncio.wait(hook, timeout=_LAST_WORDS)
+            await _cancel(hook)
         if error is not None:
             log.warning("killing container %s (%s) failed: %s", status.name, status.id, error)
             text = _failure("KillContainer", status.name, "KillContainerError", error)
@@ -231,12 +244,10 @@ class _Killer:
         while not self.order.free(name):
             await self.order.changed.wait()
 
-    async def _within(self, grace: GraceHolder, what: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run *work* until it ends or the grace, however it shrinks, is over."""
-        task = self.owner.spawn(what, work)
+    async def _within(self, grace: GraceHolder, task: asyncio.Task[None]) -> None:
+        """Wait until *task* ends or the grace, however it shrinks, is over; the task goes on."""
         while not task.done() and grace.left() > 0:
             await self._first([task], [grace.shortened(), self.clock.sleep(grace.left())])
-        await _cancel([task])
 
     async def _first(
         self, tasks: Sequence[asyncio.Task[Any]], waits: Sequence[Coroutine[Any, Any, None]]

@@ -1,20 +1,18 @@
 """One attempt of a probe by each of the four mechanisms (core/v1 Probe)."""
 
 import asyncio
-import contextlib
-import errno
-import os
-import ssl
+import socket
 
 import aiohttp
 import grpc
 import grpc.aio
-from multidict import CIMultiDict
-from yarl import URL
 
 from pykubelet.api.core import Container, GRPCAction, HTTPGetAction, Probe, TCPSocketAction
+from pykubelet.api.http_action import action_headers, action_url, join_host_port, resolve_port
 from pykubelet.base.expansion import expand_all
 from pykubelet.base.gotext import format_duration
+from pykubelet.base.http_get import BodyError, Get, dial_failure, failure, make_session, no_such_host
+from pykubelet.base.lookup import Lookups
 from pykubelet.cri.errors import Code, CommandTimedOutError, CriError
 from pykubelet.rpc._gen import health_pb2
 
@@ -22,8 +20,6 @@ from .types import ExecRunner, Finding, Found, ProbeError
 
 #: Bytes of output that are kept, and of a response's body that are read.
 OUTPUT_LIMIT = 10 * 1024
-#: Redirects followed within the same host.
-REDIRECTS = 10
 
 
 class Handlers:
@@ -33,6 +29,7 @@ class Handlers:
         """*version* (``1.36``) goes into the user agent."""
         self._runner = runner
         self._agent = f"kube-probe/{version}"
+        self._lookups = Lookups()
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -52,7 +49,7 @@ class Handlers:
         if probe.httpGet is not None:
             return await self._http(probe.httpGet, container, ip, timeout)
         if probe.tcpSocket is not None:
-            return await _tcp(probe.tcpSocket, container, ip, timeout)
+            return await self._tcp(probe.tcpSocket, container, ip, timeout)
         if probe.grpc is not None:
             return await self._grpc(probe.grpc, ip, timeout)
         raise ProbeError(f"missing probe handler for {container.name}")
@@ -75,67 +72,57 @@ class Handlers:
 
     # --- http -----------------------------------------------------------------
 
-    def _client(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            # A probe asks whether the container speaks, not whether its certificate is good;
-            # a connection kept open would hide that it no longer accepts new ones.
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            context.set_ciphers("DEFAULT:@SECLEVEL=0")
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=context, force_close=True, limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            )
-        return self._session
-
     async def _http(self, action: HTTPGetAction, container: Container, ip: str, timeout: float) -> Finding:
-        url = http_url(action, container, ip)
-        headers, skip = probe_headers(action, self._agent)
+        _known_host(ip, action.host)
         try:
-            async with asyncio.timeout(timeout):
-                status, body = await self._get(url, headers, skip)
-        except TimeoutError:
-            return Finding(
-                Found.FAILURE,
-                f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)',
-            )
+            url = action_url(action, container, ip)
+        except ValueError as error:
+            raise ProbeError(str(error)) from error
+        headers, skip = action_headers(action, self._agent)
+        if self._session is None:
+            self._session = make_session(self._lookups)
+        try:
+            status, body = await Get(self._session, url, headers, skip, OUTPUT_LIMIT).answer(timeout)
+        except BodyError as error:
+            raise ProbeError(str(error), "failure") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Finding(Found.FAILURE, f'Get "{url}": {_http_failure(error)}')
+            return Finding(Found.FAILURE, failure(url, error))
         if 200 <= status < 400:
             if status >= 300:
                 return Finding(Found.WARNING, f"Probe terminated redirects, Response body: {body}")
             return Finding(Found.SUCCESS, body)
         return Finding(Found.FAILURE, f"HTTP probe failed with statuscode: {status}")
 
-    async def _get(self, url: URL, headers: CIMultiDict[str], skip: frozenset[str]) -> tuple[int, str]:
-        """Status and body of the answer; redirects are followed while they stay on the same host."""
-        origin = url.host
-        for _ in range(REDIRECTS):
-            async with self._client().get(
-                url, headers=headers, skip_auto_headers=skip, allow_redirects=False
-            ) as response:
-                body = await _read_some(response.content)
-                location = response.headers.get("Location", "")
-                if response.status not in {301, 302, 303, 307, 308} or not location:
-                    return response.status, body
-                target = URL(location)
-                if target.absolute:
-                    # Another host may be meant now than the header named.
-                    headers = CIMultiDict((k, v) for k, v in headers.items() if k != "Host")
-                target = url.join(target)
-                if target.host != origin:
-                    return response.status, body
-                url = target
-        raise ValueError(f"stopped after {REDIRECTS} redirects")
+    # --- tcp ------------------------------------------------------------------
+
+    async def _tcp(self, action: TCPSocketAction, container: Container, ip: str, timeout: float) -> Finding:
+        """Success is a connection; nothing is said on it."""
+        try:
+            port = resolve_port(action.port, container)
+        except ValueError as error:
+            raise ProbeError(str(error)) from error
+        host = _known_host(ip, action.host)
+        problem = no_such_host(host)
+        try:
+            async with asyncio.timeout(timeout):
+                for family, address in await self._lookups.addresses(host):
+                    try:
+                        await _connect(family, address, port)
+                    except OSError as error:
+                        problem = dial_failure(address, port, error)
+                    else:
+                        return Finding(Found.SUCCESS)
+        except TimeoutError:
+            problem = f"dial tcp {join_host_port(host, port)}: i/o timeout"
+        except OSError:
+            # The name is not known.
+            pass
+        return Finding(Found.FAILURE, problem)
 
     # --- grpc -----------------------------------------------------------------
 
     async def _grpc(self, action: GRPCAction, ip: str, timeout: float) -> Finding:
-        address = join_host_port(_host(ip), action.port)
+        address = join_host_port(_known_host(ip), action.port)
         limit = format_duration(int(timeout * 1e9))
         request = health_pb2.HealthCheckRequest(service=action.service or "")
         channel = grpc.aio.insecure_channel(
@@ -187,40 +174,7 @@ def _grpc_failure(error: grpc.aio.AioRpcError) -> str:
     return f"error: health rpc probe failed: rpc error: code = {code.name} desc = {details}"
 
 
-async def _read_some(content: aiohttp.StreamReader) -> str:
-    """The body, as far as it is kept."""
-    body = bytearray()
-    while len(body) < OUTPUT_LIMIT and (part := await content.read(OUTPUT_LIMIT - len(body))):
-        body += part
-    return body.decode(errors="replace")
-
-
-def _http_failure(error: Exception) -> str:
-    """What went wrong, in the words that Go's client has for it."""
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "EOF"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"dial tcp: lookup {error.host}: no such host"
-    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
-        return dial_failure(error.host, error.port or 0, error.os_error)
-    return str(error)
-
-
-def dial_failure(host: str, port: int, error: OSError) -> str:
-    """Why no connection was made; *host* and *port* say where to."""
-    where = join_host_port(host, port)
-    if error.errno is None or error.errno < 0:
-        return f"dial tcp {where}: {error.strerror or error}"
-    reason = "i/o timeout" if error.errno == errno.ETIMEDOUT else os.strerror(error.errno).lower()
-    return f"dial tcp {where}: connect: {reason}"
-
-
-def join_host_port(host: str, port: int) -> str:
-    """``host:port``, an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _host(ip: str, own: str = "") -> str:
+def _known_host(ip: str, own: str = "") -> str:
     """The probe's own host, or the pod's IP; without either the node itself would be probed.
 
     :raises ProbeError: the pod has no IP.
@@ -230,63 +184,11 @@ def _host(ip: str, own: str = "") -> str:
     return own or ip
 
 
-async def _tcp(action: TCPSocketAction, container: Container, ip: str, timeout: float) -> Finding:
-    """Success is a connection; nothing is said on it."""
-    port = resolve_port(action.port, container)
-    host = _host(ip, action.host)
-    try:
-        async with asyncio.timeout(timeout):
-            _, writer = await asyncio.open_connection(host, port)
-    except TimeoutError:
-        return Finding(Found.FAILURE, f"dial tcp {join_host_port(host, port)}: i/o timeout")
-    except OSError as error:
-        return Finding(Found.FAILURE, dial_failure(host, port, error))
+async def _connect(family: socket.AddressFamily, address: str, port: int) -> None:
+    """Make a connection and let it go.
+
+    :raises OSError: it was not made.
+    """
     # No SO_LINGER as upstream's probes have it: close() would block the whole event loop for it.
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return Finding(Found.SUCCESS)
-
-
-def resolve_port(port: int | str, container: Container) -> int:
-    """A port's number; a name is looked up among the container's ports.
-
-    :raises ProbeError: there is no such port, or it is out of range.
-    """
-    if isinstance(port, str):
-        named = next((p.containerPort for p in container.ports if p.name == port), None)
-        if named is None:
-            if not port.isdecimal():
-                raise ProbeError(f"couldn't find port: {port}")
-            named = int(port)
-        port = named
-    if not 0 < port < 65536:
-        raise ProbeError(f"invalid port number: {port}")
-    return port
-
-
-def http_url(action: HTTPGetAction, container: Container, ip: str) -> URL:
-    """The URL that the probe asks for.
-
-    :raises ProbeError: its port is not to be found, or it makes no URL.
-    """
-    port = resolve_port(action.port, container)
-    where = join_host_port(_host(ip, action.host), port)
-    path = action.path if action.path.startswith("/") else f"/{action.path}"
-    try:
-        return URL(f"{(action.scheme or 'HTTP').lower()}://{where}{path}")
-    except ValueError as error:
-        raise ProbeError(f"invalid URL of the probe: {error}") from error
-
-
-def probe_headers(action: HTTPGetAction, agent: str) -> tuple[CIMultiDict[str], frozenset[str]]:
-    """Headers to send, and those that must not be added; an empty Accept or User-Agent removes it."""
-    headers: CIMultiDict[str] = CIMultiDict()
-    for header in action.httpHeaders:
-        headers.add("-".join(part.capitalize() for part in header.name.split("-")), header.value)
-    skip = {"Accept-Encoding"}
-    for name, default in (("User-Agent", agent), ("Accept", "*/*")):
-        if headers.setdefault(name, default) == "":
-            del headers[name]
-            skip.add(name)
-    return headers, frozenset(skip)
+    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))

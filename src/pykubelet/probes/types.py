@@ -29,7 +29,14 @@ class Finding:
 
 
 class ProbeError(Exception):
-    """The attempt itself went wrong; nothing is known of the container."""
+    """The attempt itself went wrong; nothing is known of the container.
+
+    *state* is what the event says it resulted in, as upstream has it.
+    """
+
+    def __init__(self, text: str, state: str = "unknown") -> None:
+        super().__init__(text)
+        self.state = state
 
 
 class ExecRunner(Protocol):

@@ -233,16 +233,18 @@ class ProbeWorker:
     async def _attempt(self, container_id: str, ip: str) -> Finding | None:
         """One try: an attempt that goes wrong is made again; None when nothing could be found out."""
         target = self._target
-        problem = ""
+        problem, state = "", "unknown"
         for _ in range(ATTEMPTS):
             try:
                 async with asyncio.timeout(max(target.probe.timeoutSeconds, 1) + PATIENCE):
                     return await self._handlers.attempt(target.probe, target.container, container_id, ip)
-            except (ProbeError, TimeoutError) as error:
-                problem = str(error) or "the runtime did not answer"
+            except ProbeError as error:
+                problem, state = str(error), error.state
+            except TimeoutError:
+                problem, state = "the runtime did not answer", "unknown"
             if self._ending:
                 return None
-        self._warn("Unhealthy", f"probe errored and resulted in unknown state: {problem}")
+        self._warn("Unhealthy", f"probe errored and resulted in {state} state: {problem}")
         return None
 
     def _report(self, finding: Finding) -> None:

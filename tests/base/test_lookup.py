@@ -1,0 +1,79 @@
+"""Names are looked up beside one another, each once at a time."""
+
+import asyncio
+import socket
+import threading
+
+import pytest
+
+from pykubelet.base import lookup
+from pykubelet.base.lookup import HttpResolver, Lookups
+from pykubelet.base.tasks import TaskOwner
+
+
+class Resolver:
+    """Stands in for the machine's; names in ``slow`` wait until they are let go."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.slow = threading.Event()
+
+    def getaddrinfo(self, host, port, **more):
+        self.asked.append(host)
+        if host.startswith("slow"):
+            self.slow.wait(10)
+        if host == "gone":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 0))]
+
+
+@pytest.fixture
+def resolver(monkeypatch) -> Resolver:
+    made = Resolver()
+    monkeypatch.setattr(lookup.socket, "getaddrinfo", made.getaddrinfo)
+    return made
+
+
+@pytest.fixture
+async def tasks():
+    owner = TaskOwner("test")
+    yield owner
+    await owner.close()
+
+
+async def test_slow_names_hold_up_no_other_and_no_thread_pool(resolver, tasks) -> None:
+    lookups = Lookups()
+    waits = [tasks.spawn("one", lookups.addresses(f"slow{number}")) for number in range(40)]
+    same = tasks.spawn("same", lookups.addresses("slow0"))
+    assert await lookups.addresses("quick") == [(socket.AF_INET, "192.0.2.7")]
+    assert await asyncio.to_thread(lambda: "free") == "free"
+    resolver.slow.set()
+    assert len(await asyncio.gather(*waits, same)) == 41
+    assert resolver.asked.count("slow0") == 1
+    # What was known once is asked again: a name may move.
+    await lookups.addresses("quick")
+    assert resolver.asked.count("quick") == 2
+
+
+async def test_who_gives_up_leaves_the_others_their_answer(resolver, tasks) -> None:
+    lookups = Lookups()
+    other = tasks.spawn("other", lookups.addresses("slow"))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(lookups.addresses("slow"), 0.01)
+    resolver.slow.set()
+    assert await other == [(socket.AF_INET, "192.0.2.7")]
+
+
+async def test_addresses_are_not_looked_up(resolver) -> None:
+    assert await Lookups().addresses("fd00::1") == [(socket.AF_INET6, "fd00::1")]
+    assert resolver.asked == []
+
+
+async def test_an_unknown_name(resolver) -> None:
+    with pytest.raises(socket.gaierror):
+        await Lookups().addresses("gone")
+
+
+async def test_for_http_clients(resolver) -> None:
+    found = await HttpResolver(Lookups()).resolve("shop", 80, socket.AF_UNSPEC)
+    assert [(one["host"], one["port"], one["hostname"]) for one in found] == [("192.0.2.7", 80, "shop")]
