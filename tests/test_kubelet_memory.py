@@ -99,8 +99,8 @@ class Watch:
         """No two pods' containers may have the same host IDs."""
         given = host_id(box.sandbox)
         for other in self.runtime.world.containers.values():
-            runs_beside = other.state is ContainerState.RUNNING and other.sandbox.config.metadata.uid != pod.uid
-            if given and runs_beside and host_id(other.sandbox) == given:
+            same = not given or other.sandbox.config.metadata.uid == pod.uid
+            if not same and other.state is ContainerState.RUNNING and host_id(other.sandbox) == given:
                 self.broken.append(f"{pod.name} and {other.sandbox.config.metadata.name} share {given}")
         if bool(given) != (KINDS[pod.name.split("-")[0]].get("hostUsers") is False):
             self.broken.append(f"{pod.name} has the host IDs {given}")

@@ -6,7 +6,16 @@ import msgspec
 
 from pykubelet.api.node import Taint
 from pykubelet.config import load
-from pykubelet.settings import capacity_on, initial_taints, node_info, reservations_of
+from pykubelet.settings import (
+    capacity_on,
+    cluster_dns,
+    container_settings,
+    ids_per_pod,
+    initial_taints,
+    loopbacks,
+    node_info,
+    reservations_of,
+)
 
 
 def loaded(tmp_path, *flags):
@@ -32,3 +41,26 @@ def test_the_node_before_the_api_server_says_more(host, tmp_path):
     assert node.labels["kubernetes.io/os"] == node.labels["beta.kubernetes.io/os"] == "linux"
     assert node.taints == initial_taints(given.config) == (Taint(key="k", value="v", effect="NoSchedule"),)
     assert node.capacity["cpu"].milli_value() - node.allocatable["cpu"].milli_value() == 100
+
+
+def test_servers_of_names():
+    assert cluster_dns(["10.96.0.10", "FD00:0::A", "none"]) == ("10.96.0.10", "fd00::a")
+    assert loopbacks("") == ("127.0.0.1",)
+    assert loopbacks("fd00::1, 192.0.2.1") == ("::1", "127.0.0.1")
+
+
+def test_gates_that_containers_feel(host, tmp_path):
+    usual = container_settings(loaded(tmp_path), host)
+    assert (usual.env_files, usual.hostname_override) == (True, True)
+    off = container_settings(loaded(tmp_path, "--feature-gates=EnvFiles=false,HostnameOverride=false"), host)
+    assert (off.env_files, off.hostname_override) == (False, False)
+
+
+def test_host_ids_of_a_pod(tmp_path):
+    assert ids_per_pod(loaded(tmp_path).config) == 65536
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+        "userNamespaces: {idsPerPod: 131072}\n"
+    )
+    assert ids_per_pod(loaded(tmp_path, f"--config={file}").config) == 131072

@@ -17,6 +17,7 @@ from pykubelet.node.host import Host
 from pykubelet.node_facts import admission_facts
 from pykubelet.pods.admission import (
     AdmissionChain,
+    AppArmor,
     PodFeatures,
     Predicates,
     SysctlAllowList,
@@ -45,6 +46,7 @@ def admission_chain(
         [
             sysctls,
             Predicates(lambda: admission_facts(node)),
+            AppArmor(enabled=host.apparmor),
             PodFeatures(pod_level_resources=loaded.gates.enabled("PodLevelResources")),
         ],
         journal,

@@ -3,8 +3,10 @@
 Stands beside the composition root: rooms do not read ``KubeletConfiguration`` themselves.
 """
 
+import ipaddress
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pykubelet.api.core import ResourceList
@@ -23,6 +25,8 @@ from pykubelet.resources.allocatable import Reservations, allocatable, capacity_
 from pykubelet.resources.id_ranges import UNIT
 from pykubelet.resources.pod_cgroups import TreeConfig
 from pykubelet.resources.values import PodCgroupConfig
+
+log = logging.getLogger(__name__)
 
 #: Seconds between refreshes of volumes whose changes are told anyway.
 SAFETY_REFRESH = 300.0
@@ -104,7 +108,7 @@ def container_settings(loaded: Loaded, host: Host) -> ContainerSettings:
     v2 = host.cgroups.version == 2
     single = config.singleProcessOOMKill
     return ContainerSettings(
-        cluster_dns=tuple(config.clusterDNS),
+        cluster_dns=cluster_dns(config.clusterDNS),
         cluster_domain=config.clusterDomain,
         resolv_conf=config.resolvConf,
         cpu_cfs_quota=config.cpuCFSQuota,
@@ -118,10 +122,29 @@ def container_settings(loaded: Loaded, host: Host) -> ContainerSettings:
         single_process_oom_kill=(not v2) if single is None else single,
         swap_behavior=config.memorySwap.swapBehavior or "NoSwap",
         swap_controller=host.swap_controller,
-        ipv6_node=":" in host.ips[0],
+        loopbacks=loopbacks(loaded.flags.nodeIP),
         container_stop_signals=loaded.gates.enabled("ContainerStopSignals"),
+        env_files=loaded.gates.enabled("EnvFiles"),
+        hostname_override=loaded.gates.enabled("HostnameOverride"),
         selinux=host.selinux,
     )
+
+
+def cluster_dns(stated: Iterable[str]) -> tuple[str, ...]:
+    """The IPs among ``clusterDNS``, in canonical form; what is no IP is left out, as upstream does."""
+    found = []
+    for text in stated:
+        try:
+            found.append(str(ipaddress.ip_address(text)))
+        except ValueError:
+            log.warning("clusterDNS: %r is no IP and is left out", text)
+    return tuple(found)
+
+
+def loopbacks(node_ip: str) -> tuple[str, ...]:
+    """The loopback IP of each of the node's IPs as ``--node-ip`` states them; IPv4's without any."""
+    stated = [text.strip() for text in node_ip.split(",") if text.strip()]
+    return tuple("::1" if ":" in text else "127.0.0.1" for text in stated) or ("127.0.0.1",)
 
 
 def tree_config(config: KubeletConfiguration) -> TreeConfig:

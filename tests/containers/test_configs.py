@@ -60,7 +60,7 @@ def test_hosts_on_the_hosts_network():
         ({"subdomain": "s"}, ("web", "s.ns.svc.c"), "web"),
         ({"subdomain": "s", "setHostnameAsFQDN": True}, ("web", "s.ns.svc.c"), "web.s.ns.svc.c"),
         ({"hostnameOverride": "o.x", "subdomain": "s"}, ("o.x", ""), "o.x"),
-        ({"hostnameOverride": "a" * 62 + "-.bc"}, ("a" * 62, ""), "a" * 62),
+        ({"hostnameOverride": "a" * 62 + ".bc"}, ("a" * 62, ""), "a" * 62),
     ],
 )
 def test_hostnames(make_pod, spec, wanted, kernel):
@@ -74,6 +74,14 @@ def test_hostnames_that_are_none(make_pod):
         hostname_and_domain(make_pod(hostname="A_b"), "c")
     with pytest.raises(ValueError, match=r"too long \(64 characters is the max, 7\d characters requested\)"):
         kernel_hostname(make_pod(subdomain="s" * 60, setHostnameAsFQDN=True), "c")
+    with pytest.raises(ValueError, match='pod HostnameOverride "A_b" is not a valid DNS subdomain: '):
+        hostname_and_domain(make_pod(hostnameOverride="A_b"), "c")
+
+
+def test_without_its_gate_an_override_is_nothing(make_pod):
+    pod = make_pod(hostnameOverride="o.x", subdomain="s")
+    assert hostname_and_domain(pod, "c", override=False) == ("web", "s.ns.svc.c")
+    assert kernel_hostname(pod, "c", override=False) == "web"
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,11 @@ def test_no_resolver_file_means_this_host():
     assert resolver == Resolver(("127.0.0.1",), (".",))
 
 
+def test_no_resolver_file_on_a_node_of_two_families():
+    resolver, _ = pod_dns(pod("Default"), Resolver(), ClusterDns(loopbacks=("::1", "127.0.0.1")))
+    assert (resolver.servers, resolver.searches) == (("::1", "127.0.0.1"), (".",))
+
+
 def test_limits():
     many = PodDNSConfig(nameservers=[f"1.1.1.{i}" for i in range(5)], searches=[f"s{i}" for i in range(40)])
     resolver, events = pod_dns(pod("None", dnsConfig=many), HOST, CLUSTER)

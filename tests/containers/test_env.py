@@ -218,12 +218,12 @@ async def test_environment_files_stay_in_their_volume(make_pod, tmp_path):
     (volume / "link").symlink_to(tmp_path / "outside")
     assert read_beneath(str(volume), "f") == "K='v'"
 
-    async def get(path, optional=None):
+    async def get(path, optional=None, **gate):
         ref = FileKeySelector(volumeName="v", path=path, key="K", optional=optional)
         container = Container(name="c", env=[EnvVar(name="X", valueFrom=source(fileKeyRef=ref))])
         pod = make_pod(container)
         volumes = {"v": MountedVolume("v", str(volume))}
-        facts = await gather(pod, container, None, NoServices(), volumes, DownwardFacts())
+        facts = await gather(pod, container, None, NoServices(), volumes, DownwardFacts(), **gate)
         return environment(pod, container, facts)
 
     assert await get("f") == {"X": "v"}
@@ -231,3 +231,8 @@ async def test_environment_files_stay_in_their_volume(make_pod, tmp_path):
     for path in ("link", "../outside", "missing"):
         with pytest.raises(ValueError, match="couldn't parse env file"):
             await get(path)
+    (volume / "other").write_text("OTHER='v'")
+    with pytest.raises(ValueError, match=f'environment variable key "K" not found in file "{volume}/other"'):
+        await get("other")
+    # Without its gate the source counts for nothing.
+    assert await get("missing", env_files=False) == {"X": ""}

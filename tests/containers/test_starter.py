@@ -3,10 +3,12 @@
 import asyncio
 import inspect
 import stat
+from dataclasses import replace
 
 import pytest
 
 from pykubelet.api.core import (
+    Capabilities,
     ConfigMapEnvSource,
     Container,
     EnvFromSource,
@@ -16,6 +18,7 @@ from pykubelet.api.core import (
     ExecAction,
     Lifecycle,
     LifecycleHandler,
+    PodSecurityContext,
     SecurityContext,
     SleepAction,
     TCPSocketAction,
@@ -25,6 +28,7 @@ from pykubelet.api.volumes import ObjectFieldSelector, VolumeMount
 from pykubelet.base.clock import LoopClock
 from pykubelet.base.errors import SandboxError, StartError
 from pykubelet.containers import ContainerSettings, Starter
+from pykubelet.containers.security import ImageUser
 from pykubelet.cri.errors import Code
 from pykubelet.cri.memory import MemoryRuntime
 from pykubelet.cri.memory_faults import Fault
@@ -32,6 +36,7 @@ from pykubelet.cri.memory_world import ExecAnswer, Script
 from pykubelet.cri.types import ContainerState, ExecResult, RuntimeHandler
 from pykubelet.observe.types import ObservedPod
 from pykubelet.pods.doors import ContainerStarter
+from pykubelet.rpc import cri_v1
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -173,11 +178,63 @@ async def test_volumes_and_their_sub_paths(starter, runtime, volumes, make_pod):
     ]
 
 
+SECURITY = [
+    (SecurityContext(runAsUser=7, runAsGroup=8), {}),
+    (SecurityContext(capabilities=Capabilities(drop=["ALL"]), allowPrivilegeEscalation=False), {}),
+    (None, {"securityContext": PodSecurityContext(runAsUser=5, fsGroup=6, supplementalGroups=[9])}),
+    (None, {}),
+]
+
+
+@pytest.mark.parametrize(("own", "spec"), SECURITY)
+@pytest.mark.parametrize("user", [ImageUser(4321), ImageUser(None, "bob"), ImageUser()])
+async def test_every_start_has_the_same_security(starter, runtime, make_pod, own, spec, user):
+    """The first start (the image is pulled), a restart, one with the image on the node (CVE-2019-11245)."""
+    runtime.world.add_image("img", uid=user.uid, username=user.name)
+    made, sandbox = [], ""
+    for policy in ("Always", "IfNotPresent", "Never"):
+        pod = make_pod(app(securityContext=own, imagePullPolicy=policy), **spec)
+        await starter.prepare_pod(pod)
+        sandbox = sandbox or await starter.create_sandbox(pod, 0)
+        observed = await observe(runtime)
+        observed = replace(observed, containers=observed.containers[::-1])
+        container_id = await starter.start_container(
+            pod, pod.spec.containers[0], "regular", sandbox, observed
+        )
+        made.append(runtime.world.containers[container_id].config.linux.security_context)
+        runtime.end_container(container_id, 1)
+    assert made[0] == made[1] == made[2]
+    wanted = own.runAsUser if own and own.runAsUser else 5 if spec else user.uid
+    assert (made[0].run_as_user.value if made[0].HasField("run_as_user") else None) == wanted
+    assert made[0].run_as_username == ("bob" if wanted is None else "")
+
+
 async def test_on_the_hosts_network_the_pods_ip_is_the_nodes(starter, runtime, make_pod, node):
     own = EnvVar(name="IP", valueFrom=EnvVarSource(fieldRef=ObjectFieldSelector(fieldPath="status.podIP")))
     container_id = await begin(starter, runtime, make_pod(app(env=[own]), hostNetwork=True))
     made = {env.key: env.value for env in runtime.world.containers[container_id].config.envs}
     assert made["IP"] == node.host_ips[0].encode()
+
+
+async def test_both_ips_of_a_pod_in_the_nodes_order(starter, runtime, make_pod, node, layout):
+    node.host_ips = ("2001:db8::1", "192.0.2.1")
+    ips = [
+        EnvVar(name=name, valueFrom=EnvVarSource(fieldRef=ObjectFieldSelector(fieldPath=f"status.{name}")))
+        for name in ("podIP", "podIPs", "hostIP", "hostIPs")
+    ]
+    pod = make_pod(app(env=ips))
+    await starter.prepare_pod(pod)
+    sandbox = await starter.create_sandbox(pod, 0)
+    observed = await observe(runtime, ips=("10.1.1.1", "FD00:0::7"))
+    container_id = await starter.start_container(pod, pod.spec.containers[0], "regular", sandbox, observed)
+    made = {env.key: env.value.decode() for env in runtime.world.containers[container_id].config.envs}
+    assert made == {
+        "podIP": "fd00::7",
+        "podIPs": "fd00::7,10.1.1.1",
+        "hostIP": "2001:db8::1",
+        "hostIPs": "2001:db8::1,192.0.2.1",
+    }
+    assert "10.1.1.1\tweb\nFD00:0::7\tweb\n" in layout.pod_etc_hosts("uid-1").read_text()
 
 
 async def test_an_absent_image(starter, runtime, told, make_pod):
@@ -198,6 +255,67 @@ async def test_user_namespaces_need_the_runtime(starter, make_pod, node):
     node.handlers[""] = RuntimeHandler("", user_namespaces=True)
     with pytest.raises(SandboxError, match="no ID ranges"):
         await starter.create_sandbox(make_pod(hostUsers=False), 0)
+
+
+async def test_a_handler_that_the_runtime_does_not_tell_of(runtime, layout, told, volumes, node, make_pod):
+    class Classes:
+        def handler(self, name):
+            return name or ""
+
+    starter = Starter(
+        runtime,
+        layout,
+        LoopClock(),
+        told,
+        told,
+        ContainerSettings(resolv_conf=""),
+        volumes,
+        node,
+        lambda pod: "",
+        runtime_classes=Classes(),
+    )
+    node.handlers[""] = RuntimeHandler("", user_namespaces=True)
+    with pytest.raises(SandboxError) as caught:
+        await starter.create_sandbox(make_pod(hostUsers=False, runtimeClassName="odd"), 0)
+    assert str(caught.value) == (
+        'can\'t set `spec.hostUsers: false`, RuntimeClass handler "odd" does not support user namespaces: '
+        'the handler "odd" is not known'
+    )
+
+
+async def test_a_user_namespace_reaches_sandbox_container_and_mounts(
+    runtime, layout, told, volumes, node, make_pod
+):
+    class Ranges:
+        async def mapping(self, pod):
+            return 131072, 65536
+
+    starter = Starter(
+        runtime,
+        layout,
+        LoopClock(),
+        told,
+        told,
+        ContainerSettings(resolv_conf=""),
+        volumes,
+        node,
+        lambda pod: "",
+        user_namespaces=Ranges(),
+    )
+    node.handlers[""] = RuntimeHandler("", user_namespaces=True)
+    unmasked = SecurityContext(procMount="Unmasked")
+    container_id = await begin(starter, runtime, make_pod(app(securityContext=unmasked), hostUsers=False))
+    box = runtime.world.containers[container_id]
+    context = box.config.linux.security_context
+    for scope in (box.sandbox.config.linux.security_context.namespace_options, context.namespace_options):
+        users = scope.userns_options
+        assert users.mode == cri_v1.POD
+        for (mapping,) in (users.uids, users.gids):
+            assert (mapping.container_id, mapping.host_id, mapping.length) == (0, 131072, 65536)
+    assert box.config.mounts
+    for mount in box.config.mounts:
+        assert mount.uidMappings[0].host_id == mount.gidMappings[0].host_id == 131072
+    assert (list(context.masked_paths), list(context.readonly_paths)) == ([], [])
 
 
 async def test_a_sandbox_that_fails(starter, runtime, make_pod):
@@ -291,7 +409,7 @@ async def test_a_resolver_file_that_is_not_there(runtime, layout, told, volumes,
     starter = Starter(runtime, layout, LoopClock(), told, told, settings, volumes, node, lambda pod: "")
     await starter.check_resolver()
     assert told.events[0][1] == "CheckLimitsForResolvConf"
-    with pytest.raises(SandboxError, match="No such file"):
+    with pytest.raises(SandboxError, match=r"open .*/none: no such file or directory"):
         await starter.create_sandbox(make_pod(), 0)
 
 

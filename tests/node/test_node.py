@@ -7,7 +7,7 @@ import pytest
 from pykubelet.cri.types import RuntimeHandler, RuntimeStatus
 from pykubelet.linux.addresses import AddressError
 from pykubelet.node import NodeInfo
-from pykubelet.node.host import look, node_name
+from pykubelet.node.host import apparmor_enabled, look, node_name
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,16 @@ def test_what_the_runtime_tells_is_passed_on() -> None:
     assert node.runtime_handler("kata") is kata
     assert node.runtime_handler("gvisor") is None
     assert node.supplemental_groups_policy
+
+
+@pytest.mark.parametrize(
+    ("mounted", "switch", "enabled"),
+    [(True, "Y\n", True), (True, "N\n", False), (True, None, False), (False, "Y\n", False)],
+)
+def test_apparmor_is_there_when_the_kernel_says_so(tmp_path, mounted, switch, enabled) -> None:
+    if mounted:
+        (tmp_path / "kernel/security/apparmor").mkdir(parents=True)
+    if switch is not None:
+        (tmp_path / "module/apparmor/parameters").mkdir(parents=True)
+        (tmp_path / "module/apparmor/parameters/enabled").write_text(switch)
+    assert apparmor_enabled(tmp_path) is enabled

@@ -22,6 +22,7 @@ from .resources import containers_total
 from .validation_containers import check_containers, check_resources
 from .validation_security import check_pod_security
 from .validation_volumes import check_volumes
+from .validation_windows import check_windows
 from .wellknown import HUGEPAGES_PREFIX
 
 _MAX_ANNOTATIONS: Final = 256 * 1024
@@ -105,6 +106,7 @@ def _spec(spec: PodSpec, at: str, errors: FieldErrors) -> None:
     check_overhead(spec, f"{at}.overhead", errors)
     if spec.os is not None:
         _choice(spec.os.name, ("linux", "windows"), f"{at}.os.name", errors)
+    check_windows(spec, at, errors)
     _spread(spec, f"{at}.topologySpreadConstraints", errors)
 
 

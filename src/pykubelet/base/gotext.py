@@ -102,6 +102,11 @@ _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
+def go_os_error(operation: str, error: OSError) -> str:
+    """A refusal of the kernel as Go words it: ``open /x: no such file or directory``."""
+    return f"{operation} {error.filename}: {(error.strerror or str(error)).lower()}"
+
+
 def parse_bool(text: str) -> bool:
     """A bool as Go's ``strconv.ParseBool`` reads it.
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from pykubelet.api.core import Container, Pod
 from pykubelet.api.downward import DownwardFacts
+from pykubelet.api.ips import one_per_family
 from pykubelet.api.mounted import MountedVolume
 from pykubelet.api.qos import qos_class
 from pykubelet.base.errors import VolumeError
+from pykubelet.base.gotext import go_os_error
 from pykubelet.base.layout import Layout
 from pykubelet.cri.types import Image
 from pykubelet.rpc import cri_v1
@@ -78,7 +80,7 @@ class Assembly:
         self._runtime_classes = runtime_classes
         self._user_namespaces = user_namespaces
         self._cluster_dns = ClusterDns(
-            settings.cluster_dns, settings.cluster_domain, settings.resolv_conf, settings.ipv6_node
+            settings.cluster_dns, settings.cluster_domain, settings.resolv_conf, settings.loopbacks
         )
         self._thermal: tuple[str, ...] | None = None
 
@@ -89,32 +91,41 @@ class Assembly:
         """
         return self._runtime_classes.handler(pod.spec.runtimeClassName)
 
-    async def host_resolver(self) -> Resolver:
-        """What the node's resolver file says.
+    async def _resolver_file(self) -> str:
+        """What the node's resolver file holds; nothing without one.
 
-        :raises OSError, ValueError: it cannot be read.
+        :raises ValueError: it cannot be read; upstream's text.
         """
         path = self._settings.resolv_conf
         if not path:
-            return Resolver()
-        data = await asyncio.to_thread(_read_bounded, Path(path))
-        return parse_resolv_conf(data.decode(errors="replace"))
+            return ""
+        try:
+            data = await asyncio.to_thread(_read_bounded, Path(path))
+        except OSError as error:
+            raise ValueError(go_os_error("open", error)) from error
+        return data.decode(errors="replace")
 
     async def resolver_problem(self) -> str:
         """What is wrong with the node's resolver file; empty if nothing is."""
         if not self._settings.resolv_conf:
             return ""
         try:
-            return check_limits(await self.host_resolver(), self._cluster_dns)
-        except (OSError, ValueError) as error:
+            return check_limits(parse_resolv_conf(await self._resolver_file()), self._cluster_dns)
+        except ValueError as error:
             return str(error)
 
     async def resolver(self, pod: Pod) -> tuple[Resolver, tuple[DnsEvent, ...]]:
         """The pod's resolver configuration with its warnings.
 
-        :raises OSError, ValueError: the node's resolver file cannot be read.
+        :raises ValueError: the node's resolver file cannot be read.
         """
-        return pod_dns(pod, await self.host_resolver(), self._cluster_dns)
+        text = await self._resolver_file()
+        try:
+            host = parse_resolv_conf(text)
+        except ValueError as error:
+            what = "Encountered error while parsing resolv conf file. Error"
+            raise ValueError(f"{what}: {error}") from error
+        return pod_dns(pod, host, self._cluster_dns)
 
     async def sandbox(self, pod: Pod, attempt: int, resolver: Resolver) -> cri_v1.PodSandboxConfig:
         """The configuration of the pod's sandbox.
@@ -212,8 +223,18 @@ class Assembly:
     async def _environment(
         self, pod: Pod, container: Container, mounted: Mapping[str, MountedVolume], ips: Sequence[str]
     ) -> dict[str, str]:
-        downward = DownwardFacts(ips, self._node.host_ips, self._node.allocatable)
-        facts = await gather(pod, container, self._objects, self._services, mounted, downward)
+        host_ips = self._node.host_ips
+        told = one_per_family(ips, ipv6_first=bool(host_ips) and ":" in host_ips[0])
+        downward = DownwardFacts(told, host_ips, self._node.allocatable)
+        facts = await gather(
+            pod,
+            container,
+            self._objects,
+            self._services,
+            mounted,
+            downward,
+            env_files=self._settings.env_files,
+        )
         return environment(pod, container, facts)
 
     async def _mounts(
@@ -260,7 +281,9 @@ class Assembly:
             node_hosts = await asyncio.to_thread(_read_bounded, _NODE_HOSTS)
             content = hosts.host_network_hosts(node_hosts, spec.hostAliases)
         else:
-            name, domain = hostname_and_domain(pod, self._settings.cluster_domain)
+            name, domain = hostname_and_domain(
+                pod, self._settings.cluster_domain, override=self._settings.hostname_override
+            )
             content = hosts.pod_hosts(ips, name, domain, spec.hostAliases)
         path = await asyncio.to_thread(files.write_hosts, self._layout, pod.metadata.uid, content)
         return self._own_mount(path, hosts.CONTAINER_PATH)

@@ -42,7 +42,8 @@ class ClusterDns:
     domain: str = ""
     #: The path that pods inherit from; empty for none.
     resolv_conf: str = ""
-    ipv6_node: bool = False
+    #: The servers of pods that inherit from nothing.
+    loopbacks: tuple[str, ...] = ("127.0.0.1",)
 
 
 def _merge_options(*groups: Iterable[str]) -> tuple[str, ...]:
@@ -57,7 +58,7 @@ def _merge_options(*groups: Iterable[str]) -> tuple[str, ...]:
 def parse_resolv_conf(text: str) -> Resolver:
     """A resolv.conf: servers add up, the last ``search`` counts, options merge by name.
 
-    :raises ValueError: a ``nameserver`` line without an address.
+    :raises ValueError: a ``nameserver`` line without an address; upstream's text.
     """
     servers: list[str] = []
     searches: tuple[str, ...] = ()
@@ -68,9 +69,7 @@ def parse_resolv_conf(text: str) -> Resolver:
             continue
         if words[0] == "nameserver":
             if len(words) == 1:
-                raise ValueError(
-                    "Encountered error while parsing resolv conf file. Error: nameserver list is empty "
-                )
+                raise ValueError("nameserver list is empty ")
             servers.append(words[1])
         elif words[0] == "search":
             searches = tuple(word.removesuffix(".") for word in words[1:] if word != ".")
@@ -146,8 +145,7 @@ def pod_dns(pod: Pod, host: Resolver, cluster: ClusterDns) -> tuple[Resolver, tu
             events.append(DnsEvent("MissingClusterDNS", f'pod: "{ref}". {text}', text))
         resolver = host
         if not cluster.resolv_conf:
-            loopback = "::1" if cluster.ipv6_node else "127.0.0.1"
-            resolver = Resolver((*host.servers, loopback), (".",), host.options)
+            resolver = Resolver((*host.servers, *cluster.loopbacks), (".",), host.options)
     if pod.spec.dnsConfig is not None:
         resolver = _with_pod_config(resolver, pod.spec.dnsConfig)
     resolver, limits = _fit(resolver)

@@ -36,6 +36,8 @@ class EnvFacts:
     secrets: Mapping[str, Mapping[str, bytes] | None] = field(default_factory=dict)
     #: Values by (volume, path, key).
     files: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    #: FG EnvFiles; without it a variable from a file is empty.
+    env_files: bool = True
     services: Mapping[str, str] = field(default_factory=dict)
     downward: DownwardFacts = field(default_factory=DownwardFacts)
 
@@ -64,17 +66,25 @@ def needed(container: Container) -> Needs:
 
 
 def _file_value(volumes: Mapping[str, MountedVolume], selector: FileKeySelector) -> str:
+    """The value; empty if it may be missing and is.
+
+    :raises ValueError: with upstream's text.
+    """
     volume = volumes.get(selector.volumeName)
     if volume is None or not volume.host_path:
         raise ValueError(f'cannot find the volume "{selector.volumeName}" referenced by FileKeyRef')
     try:
-        return value_in(read_beneath(volume.host_path, selector.path), selector.key)
+        value = value_in(read_beneath(volume.host_path, selector.path), selector.key)
     except FileNotFoundError:
         if selector.optional:
             return ""
         raise ValueError("couldn't parse env file") from None
     except (OSError, ValueError):
         raise ValueError("couldn't parse env file") from None
+    if value or selector.optional:
+        return value
+    path = f"{volume.host_path}/{selector.path}"
+    raise ValueError(f'environment variable key "{selector.key}" not found in file "{path}"')
 
 
 async def gather(
@@ -84,8 +94,10 @@ async def gather(
     services: Services,
     volumes: Mapping[str, MountedVolume],
     downward: DownwardFacts,
+    *,
+    env_files: bool = True,
 ) -> EnvFacts:
-    """Fetch what the container's environment needs.
+    """Fetch what the container's environment needs; *env_files* is the feature gate ``EnvFiles``.
 
     :raises ValueError: with the text for the container's status.
     :raises LookupError: an object cannot be had now.
@@ -101,13 +113,14 @@ async def gather(
         service_env = {}
     needs = needed(container)
     files = {}
-    for selector in needs.files:
+    for selector in needs.files if env_files else ():
         value = await asyncio.to_thread(_file_value, volumes, selector)
         files[selector.volumeName, selector.path, selector.key] = value
     return EnvFacts(
         config_maps={name: await objects.config_map(namespace, name) for name in needs.config_maps},
         secrets={name: await objects.secret(namespace, name) for name in needs.secrets},
         files=files,
+        env_files=env_files,
         services=service_env,
         downward=downward,
     )
@@ -175,12 +188,9 @@ def _sourced(pod: Pod, container: Container, source: EnvVarSource, facts: EnvFac
         secret = source.secretKeyRef
         hidden = facts.secrets[secret.name]
         return _keyed(hidden, secret.key, "Secret", secret.name, namespace, optional=secret.optional)
-    if source.fileKeyRef is not None:
+    if source.fileKeyRef is not None and facts.env_files:
         file = source.fileKeyRef
-        value = facts.files[file.volumeName, file.path, file.key]
-        if value or file.optional:
-            return value or None
-        raise ValueError(f'environment variable key "{file.key}" not found in file "{file.path}"')
+        return facts.files[file.volumeName, file.path, file.key] or None
     return ""
 
 

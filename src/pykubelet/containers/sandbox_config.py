@@ -99,7 +99,9 @@ def sandbox_config(
         metadata=cri_v1.PodSandboxMetadata(
             name=meta.name, namespace=meta.namespace, uid=meta.uid, attempt=attempt
         ),
-        hostname="" if pod.spec.hostNetwork else kernel_hostname(pod, settings.cluster_domain),
+        hostname=""
+        if pod.spec.hostNetwork
+        else kernel_hostname(pod, settings.cluster_domain, override=settings.hostname_override),
         log_directory=str(layout.pod_log_dir(meta.namespace, meta.name, meta.uid)),
         dns_config=cri_v1.DNSConfig(
             servers=resolver.servers, searches=resolver.searches, options=resolver.options

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from pykubelet.api.apparmor import apparmor_profile
 from pykubelet.api.core import (
-    AppArmorProfile,
     Container,
     Pod,
     PodSecurityContext,
@@ -38,7 +38,6 @@ _MASKED = (
     "/sys/devices/virtual/powercap",
 )
 _READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-_APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 _MAX_UID = (1 << 31) - 1
 
 
@@ -174,23 +173,10 @@ def seccomp(profile: SeccompProfile | None, root: Path, *, runtime_default: bool
     return cri_v1.SecurityProfile(profile_type=kinds.Unconfined)
 
 
-def _apparmor_annotation(pod: Pod, container: str) -> AppArmorProfile | None:
-    value = pod.metadata.annotations.get(_APPARMOR_ANNOTATION + container)
-    if value == "runtime/default":
-        return AppArmorProfile(type="RuntimeDefault")
-    if value == "unconfined":
-        return AppArmorProfile(type="Unconfined")
-    if value is not None and value.startswith("localhost/"):
-        return AppArmorProfile(type="Localhost", localhostProfile=value.removeprefix("localhost/"))
-    return None
-
-
 def _apparmor(pod: Pod, container: Container) -> tuple[cri_v1.SecurityProfile | None, str]:
     """The AppArmor profile in CRI's new form and in its old one."""
     kinds = cri_v1.SecurityProfile
-    own = container.securityContext.appArmorProfile if container.securityContext else None
-    shared = pod.spec.securityContext.appArmorProfile if pod.spec.securityContext else None
-    profile = _first(_first(own, _apparmor_annotation(pod, container.name)), shared)
+    profile = apparmor_profile(pod, container)
     if profile is None:
         return None, ""
     if profile.type == "RuntimeDefault":

@@ -29,9 +29,13 @@ class ContainerSettings:
     swap_behavior: str = "NoSwap"
     #: Whether the kernel has a swap controller.
     swap_controller: bool = False
-    #: Node is IPv6 first (what an empty resolver configuration turns into).
-    ipv6_node: bool = False
+    #: What an empty resolver configuration turns into.
+    loopbacks: tuple[str, ...] = ("127.0.0.1",)
     #: FG ContainerStopSignals.
     container_stop_signals: bool = False
+    #: FG EnvFiles.
+    env_files: bool = True
+    #: FG HostnameOverride.
+    hostname_override: bool = True
     #: SELinux is enforced or watched on this node: what containers mount is labelled for them.
     selinux: bool = False

@@ -29,6 +29,8 @@ class Host:
     swap_controller: bool
     #: Whether the kernel enforces or permits by SELinux labels.
     selinux: bool
+    #: Whether the kernel can confine by AppArmor profiles.
+    apparmor: bool = False
 
 
 def node_name(override: str) -> str:
@@ -68,7 +70,17 @@ def look(name: str, node_ip: str, root_dir: Path) -> Host:
         page_sizes=hugepage_sizes(),
         swap_controller=_swap_controller(cgroups),
         selinux=Path("/sys/fs/selinux/enforce").exists(),
+        apparmor=apparmor_enabled(),
     )
+
+
+def apparmor_enabled(root: Path = Path("/sys")) -> bool:
+    """Whether the kernel has AppArmor, and it is on."""
+    switch = root / "module/apparmor/parameters/enabled"
+    try:
+        return (root / "kernel/security/apparmor").exists() and switch.read_text().startswith("Y")
+    except OSError:
+        return False
 
 
 def _swap_controller(cgroups: CgroupFs) -> bool:

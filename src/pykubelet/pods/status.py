@@ -1,11 +1,11 @@
 """The status of a pod as it is reported, computed purely from what was observed."""
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pykubelet.api.core import HostIP, Pod, PodCondition, PodIP, PodStatus, ResourceRequirements
+from pykubelet.api.ips import one_per_family
 from pykubelet.api.qos import compute_qos
 from pykubelet.api.resources import pod_limits, pod_requests
 from pykubelet.observe.types import ObservedPod
@@ -157,18 +157,10 @@ def _pod_ips(pod: Pod, observed: ObservedPod, old: PodStatus, node: NodeFacts) -
 
     While no sandbox is ready the IPs reported last are kept: they tell who it was.
     """
-    families: dict[int, str] = {}
     known = observed.ips
     if not known and observed.ready_sandbox is None and not pod.spec.hostNetwork:
         known = tuple(each.ip for each in old.podIPs)
-    for text in known:
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError:
-            continue
-        families.setdefault(address.version, str(address))
-    order = (6, 4) if node.prefer_ipv6 else (4, 6)
-    ips = [families[version] for version in order if version in families]
+    ips = one_per_family(known, ipv6_first=node.prefer_ipv6)
     if not pod.spec.hostNetwork or not node.host_ips:
         return ips
     ips = ips or [node.host_ips[0]]

@@ -1,5 +1,6 @@
 """Who judges whether a pod may run on this node: a chain of pure handlers."""
 
+from .apparmor import AppArmor
 from .chain import AdmissionChain, Judge
 from .features import PodFeatures
 from .node import NodeFacts, Taint
@@ -9,6 +10,7 @@ from .sysctls import SysctlAllowList, safe_sysctls
 
 __all__ = [
     "AdmissionChain",
+    "AppArmor",
     "Judge",
     "NodeFacts",
     "PodFeatures",
