@@ -48,7 +48,7 @@ from pykubelet.pods.execute import Executor
 from pykubelet.pods.housekeeping import Housekeeping, HousekeepingDoors
 from pykubelet.pods.manager import ManagerDoors, PodManager
 from pykubelet.pods.reasons import ReasonCache
-from pykubelet.pods.sources import FileSource, PodConfig, UrlSource
+from pykubelet.pods.sources import FileSource, PodConfig, PushSource, UrlSource
 from pykubelet.pods.statuses import LocalStatuses
 from pykubelet.pods.store import PodStore
 from pykubelet.pods.sync import PodSyncer, SyncDoors
@@ -199,6 +199,10 @@ class Kubelet:
         # Known from the beginning: nothing is complete before the manifests were read.
         self._send_files = self.sources.channel("file") if config.staticPodPath else None
         self._send_url = self.sources.channel("http") if config.staticPodURL else None
+        self.pushed: PushSource | None = None
+        if self._loaded.flags.enableManifestPush:
+            self.pushed = PushSource(self.layout.pushed_manifests, self.node.name, journal, events)
+            self._send_pushed = self.sources.channel("push")
         self.local_statuses = LocalStatuses(
             self.layout.root / "pod-statuses", None if cluster is not None else self._status_changed
         )
@@ -382,9 +386,9 @@ class Kubelet:
             loop_problem=self.loop_problem,
         )
         self.server = kubelet_server(
-            self._loaded, self.node, self.api, self.clock, self.metrics, self.cluster
+            self._loaded, self.node, self.api, self.clock, self.metrics, self.cluster, self.pushed
         )
-        self.admin = admin_server(self._loaded, self.layout, self.api, self.clock)
+        self.admin = admin_server(self._loaded, self.layout, self.api, self.clock, self.pushed)
 
     # --- the order of starts --------------------------------------------------
 
@@ -397,6 +401,8 @@ class Kubelet:
         early.add(Stage("statuses", start=self.local_statuses.start, stop=self.local_statuses.stop))
         early.add(Stage("actuated resources", start=self.actuated.start, stop=self.actuated.stop))
         early.add(Stage("user namespaces", start=self._start_user_namespaces, stop=self.user_namespaces.stop))
+        if self.pushed is not None:
+            early.add(Stage("pushed manifests", start=self.pushed.load, stop=self.pushed.close))
         if self.cluster is not None:
             self.cluster.early_stages(early)
         early.add(Stage("resolver check", start=self.starter.check_resolver))
@@ -481,6 +487,9 @@ class Kubelet:
                 period=config.httpCheckFrequency.seconds,
             )
             self._tasks.forever("URL source", url.run, pause=self.clock.sleep)
+        if self.pushed is not None:
+            pushed = partial(self.pushed.run, self._send_pushed)
+            self._tasks.forever("push source", pushed, pause=self.clock.sleep)
 
     async def _start_user_namespaces(self) -> None:
         try:

@@ -14,7 +14,7 @@ from pykubelet.node import NodeInfo
 from pykubelet.node.system_logs import SystemLogFiles
 from pykubelet.node_api import LocalNodeApi
 from pykubelet.server import AdminServer, AlwaysAllow, AlwaysDeny, KubeletServer
-from pykubelet.server.doors import Authorizer
+from pykubelet.server.doors import Authorizer, Manifests
 
 
 def kubelet_server(
@@ -24,6 +24,7 @@ def kubelet_server(
     clock: Clock,
     metrics: Metrics,
     cluster: Membership | None,
+    manifests: Manifests | None,
 ) -> KubeletServer:
     """The server of the API server and of other clients; without *cluster* nobody is asked about them."""
     return KubeletServer(
@@ -40,14 +41,16 @@ def kubelet_server(
         node_logs=SystemLogFiles(),
         checkpoints=api,
         flags=loaded.command_line,
+        manifests=manifests,
     )
 
 
-def admin_server(loaded: Loaded, layout: Layout, api: LocalNodeApi, clock: Clock) -> AdminServer:
+def admin_server(
+    loaded: Loaded, layout: Layout, api: LocalNodeApi, clock: Clock, manifests: Manifests | None
+) -> AdminServer:
     """The socket of this machine's administrator."""
-    return AdminServer(
-        layout.admin_socket, api, clock, idle=loaded.config.streamingConnectionIdleTimeout.seconds
-    )
+    idle = loaded.config.streamingConnectionIdleTimeout.seconds
+    return AdminServer(layout.admin_socket, api, clock, idle=idle, manifests=manifests)
 
 
 def authorizer_of(loaded: Loaded, cluster: Membership | None) -> Authorizer:

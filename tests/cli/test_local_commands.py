@@ -20,7 +20,18 @@ from pykubelet.server import ApiError
 
 __all__ = ["admin", "node", "short_path", "streaming"]
 
-COMMANDS = ("get", "describe", "logs", "explain", "exec", "attach", "port_forward", "check")
+COMMANDS = (
+    "apply",
+    "delete",
+    "get",
+    "describe",
+    "logs",
+    "explain",
+    "exec",
+    "attach",
+    "port_forward",
+    "check",
+)
 
 
 async def call(name: str, *arguments: str) -> Result:

@@ -9,7 +9,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -48,9 +48,18 @@ class Node:
     """A kubelet with everything of its own at *base*, on the runtime at *endpoint*."""
 
     def __init__(
-        self, base: Path, endpoint: str, cgroup_root: str, name: str = "n1", *, kubeconfig: str = "", **config
+        self,
+        base: Path,
+        endpoint: str,
+        cgroup_root: str,
+        name: str = "n1",
+        *,
+        kubeconfig: str = "",
+        flags: Sequence[str] = (),
+        **config,
     ) -> None:
-        """*kubeconfig* makes it a node of a cluster."""
+        """*kubeconfig* makes it a node of a cluster; *flags* are more of the command line."""
+        self._flags = flags
         self.name = name
         self._kubeconfig = kubeconfig
         self.base = base
@@ -96,6 +105,7 @@ class Node:
         file = self.base / "config.json"
         file.write_text(json.dumps(self._config))
         arguments = [f"--config={file}", f"--root-dir={self.layout.root}", f"--cert-dir={self.base / 'pki'}"]
+        arguments += self._flags
         if self._kubeconfig:
             arguments.append(f"--kubeconfig={self._kubeconfig}")
         loaded = await asyncio.to_thread(load, arguments)

@@ -32,6 +32,7 @@ from pykubelet.server.doors import (
     EventView,
     HealthCheck,
     LogRequest,
+    Manifests,
     ServingCertificate,
     StreamRequest,
     TokenAuthenticator,
@@ -243,6 +244,7 @@ async def start_server(node: FakeNode, authority: trustme.CA, tmp_path: Path) ->
         authorizer: Authorizer | None = None,
         tokens: TokenAuthenticator | None = None,
         serving: ServingCertificate | None = None,
+        manifests: Manifests | None = None,
         **fields: Any,
     ) -> KubeletServer:
         config = KubeletConfiguration()
@@ -267,6 +269,7 @@ async def start_server(node: FakeNode, authority: trustme.CA, tmp_path: Path) ->
             hostname="node1",
             tokens=tokens,
             serving=serving,
+            manifests=manifests,
         )
         servers.append(server)
         await server.start()
@@ -305,12 +308,19 @@ class Answer:
 
 
 async def http(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, method: str, path: str, **headers: str
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    **headers: str,
 ) -> Answer:
     """One request on a connection that is closed after it."""
     fields = {"Host": "x", "Connection": "close"} | {k.replace("_", "-"): v for k, v in headers.items()}
+    if body and "Content-Length" not in fields:
+        fields["Content-Length"] = str(len(body))
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-    writer.write(f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode())
+    writer.write(f"{method} {path} HTTP/1.1\r\n{lines}\r\n".encode() + body)
     await writer.drain()
     data = await reader.read()
     writer.close()

@@ -1,5 +1,7 @@
 """What the API server answers beside objects: errors (``Status``), events of a watch, bodies of deletes."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from .core import ListMeta
@@ -37,6 +39,25 @@ class Status(Obj):
     reason: str = ""
     details: StatusDetails | None = None
     code: int = 0
+
+
+class StatusError(Exception):
+    """A request that is answered with a ``Status``; the text is its message."""
+
+    def __init__(
+        self, code: int, reason: str, message: str, causes: Sequence[StatusCause] = (), *, name: str = ""
+    ) -> None:
+        """*code* is HTTP's, *reason* one word of the API's; *causes* name the fields at fault."""
+        super().__init__(message)
+        self.status = Status(
+            apiVersion="v1",
+            kind="Status",
+            status="Failure",
+            message=message,
+            reason=reason,
+            details=StatusDetails(name=name, causes=list(causes)) if causes or name else None,
+            code=code,
+        )
 
 
 class WatchEnvelope(Obj):

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-#: Which source a pod came from: ``file``, ``http`` or ``api``.
+#: Which source a pod came from: ``file``, ``http`` or ``api``; ``push`` is our own.
 CONFIG_SOURCE: Final = "kubernetes.io/config.source"
 #: When this kubelet saw the pod first; RFC 3339 with nine decimals.
 CONFIG_SEEN: Final = "kubernetes.io/config.seen"
@@ -16,6 +16,7 @@ LOCAL_ANNOTATIONS: Final = (CONFIG_SOURCE, CONFIG_MIRROR, CONFIG_SEEN)
 SOURCE_FILE: Final = "file"
 SOURCE_HTTP: Final = "http"
 SOURCE_API: Final = "api"
+SOURCE_PUSH: Final = "push"
 
 #: AppArmor profile of a container, before the field existed; the container's name follows.
 APPARMOR_PREFIX: Final = "container.apparmor.security.beta.kubernetes.io/"

@@ -71,6 +71,11 @@ class Layout:
         """Which resources each container was made with, for upstream's kubelet."""
         return self.root / "actuated_pods_state"
 
+    @property
+    def pushed_manifests(self) -> Path:
+        """Directory of the manifests that were pushed over the daemon's port."""
+        return self.root / "pushed-manifests"
+
     def pod(self, uid: str) -> Path:
         """The pod's directory."""
         return self.pods / uid

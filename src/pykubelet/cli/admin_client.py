@@ -107,19 +107,27 @@ class AdminClient:
         :raises Refused: the daemon says no.
         :raises click.ClickException: it cannot be reached.
         """
+        return self.ask("GET", path)[1]
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
+        """Status (200 or 201) and JSON of the answer to any request.
+
+        :raises Refused: the daemon says no.
+        :raises click.ClickException: it cannot be reached.
+        """
         connection = _Connection(self.path, self._timeout)
         try:
-            connection.request("GET", path)
+            connection.request(method, path, body)
             answer = connection.getresponse()
-            body = answer.read(_BODY_LIMIT)
+            said = answer.read(_BODY_LIMIT)
         except (OSError, http.client.HTTPException) as error:
             raise self._failed(error) from error
         finally:
             connection.close()
-        if answer.status != http.client.OK:
-            raise Refused(answer.status, body.decode(errors="replace"))
+        if answer.status not in (http.client.OK, http.client.CREATED):
+            raise Refused(answer.status, said.decode(errors="replace"))
         try:
-            return json.loads(body)
+            return answer.status, json.loads(said)
         except ValueError as error:
             raise click.ClickException(f"the daemon's answer is not JSON: {error}") from error
 

@@ -7,6 +7,8 @@ COMMANDS = {
         "Run pods on this machine: a private containerd, samples, no cluster.",
     ),
     "check": ("pykubelet.cli.check", "Preflight of this node, a configuration or manifests."),
+    "apply": ("pykubelet.cli.apply", "Push manifests to the local daemon."),
+    "delete": ("pykubelet.cli.delete", "Delete manifests that were pushed."),
     "get": ("pykubelet.cli.get", "List what the local daemon runs."),
     "describe": ("pykubelet.cli.describe", "Show one pod in detail, with its events."),
     "explain": ("pykubelet.cli.explain", "Tell what was decided about a pod, and why."),

@@ -183,6 +183,7 @@ EFFECTIVE_FLAGS: frozenset[str] = frozenset(
         "kubeconfig",
         "bootstrapKubeconfig",
         "cloudProvider",
+        "enableManifestPush",
         "version",
         "help",
     ]

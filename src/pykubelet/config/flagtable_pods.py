@@ -213,6 +213,14 @@ POD_FLAGS: tuple[Flag, ...] = (
         IN_CONFIG,
     ),
     Flag(
+        "enable-manifest-push",
+        values.boolean,
+        "flags.enableManifestPush",
+        "Static pods",
+        "Let manifests be pushed over --port (PUT /manifests/NAME) by who may create nodes/proxy. "
+        "Not a flag of the Go kubelet.",
+    ),
+    Flag(
         "sync-frequency",
         values.duration,
         "config.syncFrequency",

@@ -321,6 +321,8 @@ class KubeletFlags(Struct, kw_only=True):
     storageDriverSecure: bool = False
     storageDriverTable: str = "stats"
     storageDriverUser: str = "root"
+    #: Ours: manifests may be pushed over the daemon's port.
+    enableManifestPush: bool = False
     version: str = "false"
     help: bool = False
 

@@ -19,6 +19,7 @@ from .doors import Attributes, TokenAuthenticator, User
 log = logging.getLogger(__name__)
 
 ANONYMOUS: Final = User("system:anonymous", ("system:unauthenticated",))
+_UNAUTHENTICATED_GROUP: Final = ANONYMOUS.groups[0]
 AUTHENTICATED_GROUP: Final = "system:authenticated"
 #: The key of a user's extra facts under which reviews are told by which certificate it came.
 _CREDENTIAL_ID: Final = "authentication.kubernetes.io/credential-id"
@@ -70,6 +71,11 @@ def authenticated(user: User) -> User:
     if AUTHENTICATED_GROUP in user.groups:
         return user
     return replace(user, groups=(*user.groups, AUTHENTICATED_GROUP))
+
+
+def is_anonymous(user: User) -> bool:
+    """Whether *user* is nobody in particular, however that came about."""
+    return user.name == ANONYMOUS.name or _UNAUTHENTICATED_GROUP in user.groups
 
 
 def bearer_token(authorization: str) -> str:

@@ -19,8 +19,10 @@ from pykubelet.base.gotext import go_quote
 
 from . import health, tables
 from .container_logs import ContainerLogs
-from .doors import ApiError, NodeApi
+from .doors import ApiError, Manifests, NodeApi
 from .listener import Listener, ListenError, json_bytes, peer_uid, text
+from .manifests import manifest_routes
+from .requests import set_user
 from .routes import Route, Routes
 from .streaming import Streaming
 from .upgrade import Upgrades
@@ -33,8 +35,10 @@ _GET = ("GET",)
 class AdminServer:
     """HTTP on the admin socket, from :meth:`start` to :meth:`stop`."""
 
-    def __init__(self, path: Path, node: NodeApi, clock: Clock, *, idle: float) -> None:
-        """*idle* is ``streamingConnectionIdleTimeout`` in seconds."""
+    def __init__(
+        self, path: Path, node: NodeApi, clock: Clock, *, idle: float, manifests: Manifests | None = None
+    ) -> None:
+        """*idle* is ``streamingConnectionIdleTimeout`` in seconds; without *manifests* none are taken."""
         self._path = path
         self._node = node
         self._upgrades = Upgrades(idle=idle)
@@ -52,6 +56,7 @@ class AdminServer:
                 Route(_GET, "/version", self._version, "version"),
                 Route(_GET, "/metrics", self._metrics, "metrics"),
                 *tables.streaming_routes(streaming, self._logs),
+                *([] if manifests is None else manifest_routes(manifests)),
             ]
         )
         self._listener: Listener | None = None
@@ -83,6 +88,7 @@ class AdminServer:
         connection = transport.get_extra_info("socket") if transport is not None else None
         if connection is None or peer_uid(connection) not in (0, os.geteuid()):
             return text(403, "only root may use the admin socket")
+        set_user(request, "the local administrator")
         return None
 
     async def _pods(self, _request: web.BaseRequest, _: Mapping[str, str]) -> web.StreamResponse:

@@ -27,18 +27,30 @@ _SUBRESOURCES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 
+#: Paths below which pods are made: nobody without a name gets there, whoever decides about others,
+#: and every method needs what making a pod needs.
+_PUSHED: Final = "/manifests"
+
+
+def _root(path: str) -> str:
+    return "/" + path.lstrip("/").partition("/")[0]
+
+
+def needs_name(path: str) -> bool:
+    """Whether *path* is never for anonymous callers, whatever the authorization mode."""
+    return _root(path) == _PUSHED
+
 
 def subresources(path: str) -> tuple[str, ...]:
     """The node's subresources of which one must be allowed for *path*."""
-    root = "/" + path.lstrip("/").partition("/")[0]
     if not path.startswith("/") or path.startswith("//"):
         return ("proxy",)
-    return _SUBRESOURCES.get(root, ("proxy",))
+    return _SUBRESOURCES.get(_root(path), ("proxy",))
 
 
 def attributes(user: User, method: str, path: str, node: str) -> Sequence[Attributes]:
     """All alternatives for one request; they differ in their subresource alone."""
-    verb = _VERBS.get(method, "")
+    verb = "create" if needs_name(path) else _VERBS.get(method, "")
     return [Attributes(user, verb, node, subresource, path) for subresource in subresources(path)]
 
 

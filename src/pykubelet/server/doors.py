@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 from pykubelet.api.auth import SubjectAccessReviewSpec, SubjectAccessReviewStatus, UserInfo
 from pykubelet.api.core import Pod
+from pykubelet.api.pushed import PushedManifest
 
 
 class ApiError(Exception):
@@ -297,6 +298,40 @@ class NodeLogs(Protocol):
         """What ``journalctl`` writes when called with *arguments*, in blocks; the caller closes it.
 
         :raises OSError: there is no journal here; from the first step.
+        """
+        ...
+
+
+class Manifests(Protocol):
+    """The manifests that are pushed; what it refuses it refuses as ``StatusError``."""
+
+    @property
+    def limit(self) -> int:
+        """The largest manifest, in bytes."""
+        ...
+
+    def manifests(self) -> Sequence[PushedManifest]:
+        """All manifests, by name."""
+        ...
+
+    async def read(self, name: str) -> bytes:
+        """The manifest as it was pushed.
+
+        :raises StatusError: there is none of that name.
+        """
+        ...
+
+    async def put(self, name: str, data: bytes, user: str) -> tuple[PushedManifest, bool]:
+        """Keep a manifest, new or in the old one's place; and whether it is new.
+
+        :raises StatusError: it is not taken; what was there stays.
+        """
+        ...
+
+    async def delete(self, name: str, user: str) -> None:
+        """Forget a manifest.
+
+        :raises StatusError: there is none of that name.
         """
         ...
 

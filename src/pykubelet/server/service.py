@@ -17,12 +17,22 @@ from pykubelet.config.gates import FeatureGates
 from pykubelet.config.types import KubeletConfiguration
 
 from . import tables, zpages
-from .access import Authenticator
-from .attributes import attributes, forbidden
+from .access import Authenticator, is_anonymous
+from .attributes import attributes, forbidden, needs_name
 from .certificates import ensure_self_signed
 from .container_logs import ContainerLogs
-from .doors import Authorizer, Checkpoints, NodeApi, NodeLogs, ServingCertificate, TokenAuthenticator
+from .doors import (
+    Authorizer,
+    Checkpoints,
+    Manifests,
+    NodeApi,
+    NodeLogs,
+    ServingCertificate,
+    TokenAuthenticator,
+)
 from .listener import Listener, ListenError, text
+from .manifests import manifest_routes
+from .requests import set_user
 from .routes import Route, Routes
 from .streaming import Streaming
 from .system_logs import SystemLogs
@@ -57,12 +67,14 @@ class KubeletServer:
         node_logs: NodeLogs | None = None,
         checkpoints: Checkpoints | None = None,
         flags: Mapping[str, str] | None = None,
+        manifests: Manifests | None = None,
     ) -> None:
         """*hostname* and IP *addresses* go into a self-signed certificate in *cert_dir*.
 
         *tokens* looks at bearer tokens; without it they are ignored. *serving* is the certificate that
         the cluster signs; without it the configuration's files or the self-signed one are served with.
-        Without *node_logs*, *checkpoints* and *flags* (the command line's, by name) their routes are missing.
+        Without *node_logs*, *checkpoints*, *manifests* and *flags* (the command line's, by name) their
+        routes are missing.
         """
         self._config = config
         self._cert_dir = cert_dir
@@ -75,6 +87,7 @@ class KubeletServer:
         self._node_logs = node_logs
         self._checkpoints = checkpoints
         self._flags = flags
+        self._manifests = manifests
         self._clock = clock
         idle = config.streamingConnectionIdleTimeout.seconds
         self._upgrades = Upgrades(idle=idle)
@@ -161,6 +174,7 @@ class KubeletServer:
             self._logs,
             enabled=config.enableDebuggingHandlers,
             more=self._more_routes(),
+            pushed=[] if self._manifests is None else manifest_routes(self._manifests),
         )
         listener = self._new("kubelet", routes, guarded=True)
         await listener.start_tcp(config.address, config.port, context)
@@ -223,6 +237,9 @@ class KubeletServer:
         )
         if user is None:
             return text(401, "Unauthorized")
+        if needs_name(request.path) and is_anonymous(user):
+            return text(401, "Unauthorized")
+        set_user(request, user.name)
         asked = attributes(user, request.method, request.path, self._node.node_name)
         for one in asked:
             try:

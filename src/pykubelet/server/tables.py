@@ -57,10 +57,19 @@ def streaming_routes(streaming: Streaming, logs: ContainerLogs) -> list[Route]:
 
 
 def main_routes(
-    node: NodeApi, streaming: Streaming, logs: ContainerLogs, *, enabled: bool, more: Sequence[Route] = ()
+    node: NodeApi,
+    streaming: Streaming,
+    logs: ContainerLogs,
+    *,
+    enabled: bool,
+    more: Sequence[Route] = (),
+    pushed: Sequence[Route] = (),
 ) -> Routes:
-    """Port 10250. *enabled* is ``enableDebuggingHandlers``; *more* is served only with it."""
-    routes = open_routes(node)
+    """Port 10250. *enabled* is ``enableDebuggingHandlers``; *more* is served only with it.
+
+    *pushed* has a switch of its own.
+    """
+    routes = [*open_routes(node), *pushed]
     if not enabled:
         return Routes([*routes, *_disabled()])
     return Routes(

@@ -3,6 +3,7 @@
 from .file import FileSource
 from .http import UrlSource
 from .mux import Op, PodConfig, PodUpdate
+from .push import PushSource
 from .static import ManifestError, Origin, StaticPod, read_manifests
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Origin",
     "PodConfig",
     "PodUpdate",
+    "PushSource",
     "StaticPod",
     "UrlSource",
     "read_manifests",

@@ -7,7 +7,7 @@ lies, so that both stay the same over restarts and differ between nodes.
 import hashlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -60,9 +60,14 @@ class StaticPod:
 class ManifestError(ValueError):
     """A manifest, or one pod in it, that is not taken; *field* is the first one at fault, if known."""
 
-    def __init__(self, message: str, field: str = "") -> None:
+    def __init__(
+        self, message: str, field: str = "", *, fields: Sequence[FieldError] = (), readable: bool = True
+    ) -> None:
+        """*fields* are all that are at fault; *readable* says that it could be read as a pod at all."""
         super().__init__(message)
         self.field = field
+        self.fields = tuple(fields)
+        self.readable = readable
 
 
 def read_manifests(data: bytes, origin: Origin, node: str) -> tuple[list[StaticPod], list[ManifestError]]:
@@ -104,7 +109,8 @@ def read_whatever(data: bytes, origin: Origin, node: str) -> tuple[list[StaticPo
 
 def _not_a_pod(origin: Origin, why: object) -> ManifestError:
     field = why.path if isinstance(why, codec.InvalidField) else ""
-    return ManifestError(f"{origin}: couldn't parse as pod({why}), please check config file", field)
+    text = f"{origin}: couldn't parse as pod({why}), please check config file"
+    return ManifestError(text, field, readable=False)
 
 
 def _items(documents: list[Any]) -> Iterator[Any]:
@@ -137,7 +143,7 @@ def read_pod(document: Any, origin: Origin, node: str) -> StaticPod:
     pod = _static(set_pod_defaults(given), given, origin, node)
     problems = [*_check_uid(pod), *validate_pod(pod)]
     if problems:
-        raise ManifestError(f"invalid pod: {go_list(problems)}", problems[0].path)
+        raise ManifestError(f"invalid pod: {go_list(problems)}", problems[0].path, fields=problems)
     try:
         resource, field = api_reference(pod)
     except UnknownVolume as error:
