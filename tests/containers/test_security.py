@@ -11,6 +11,7 @@ from pykubelet.api.core import (
     PodSecurityContext,
     SeccompProfile,
     SecurityContext,
+    SELinuxOptions,
 )
 from pykubelet.containers.security import (
     ImageUser,
@@ -150,6 +151,26 @@ def test_apparmor_field_annotation_pod(make_pod):
     assert context(make_pod, field, annotations={key: "runtime/default"}).apparmor_profile == "unconfined"
     shared = PodSecurityContext(appArmorProfile=AppArmorProfile(type="RuntimeDefault"))
     assert context(make_pod, shared=shared).apparmor_profile == "runtime/default"
+
+
+def test_selinux_labels_are_passed_on(make_pod):
+    pods, own = SELinuxOptions(user="u", role="r", type="t", level="s0"), SELinuxOptions(level="s0:c1,c2")
+    made = context(make_pod, shared=PodSecurityContext(seLinuxOptions=pods)).selinux_options
+    assert (made.user, made.role, made.type, made.level) == ("u", "r", "t", "s0")
+    # The container's replace the pod's as a whole.
+    made = context(
+        make_pod, SecurityContext(seLinuxOptions=own), PodSecurityContext(seLinuxOptions=pods)
+    ).selinux_options
+    assert (made.user, made.level) == ("", "s0:c1,c2")
+    pod = make_pod(securityContext=PodSecurityContext(seLinuxOptions=pods))
+    assert sandbox_security(pod, SecurityFacts()).selinux_options.type == "t"
+
+
+def test_names_of_capabilities_are_the_runtimes_business(make_pod):
+    stated = Capabilities(add=["CAP_NET_ADMIN", "sys_time"], drop=["ALL", "CAP_CHOWN"])
+    made = context(make_pod, SecurityContext(capabilities=stated)).capabilities
+    assert list(made.add_capabilities) == ["CAP_NET_ADMIN", "sys_time"]
+    assert list(made.drop_capabilities) == ["ALL", "CAP_CHOWN"]
 
 
 def test_proc_mount_and_escalation(make_pod):
