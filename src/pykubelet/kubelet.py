@@ -109,6 +109,8 @@ class Kubelet:
         self.host = host
         self.layout = layout
         self.metrics = parts.metrics or Metrics()
+        #: Of /metrics/probes alone.
+        self.probe_metrics = Metrics()
         self.clock = parts.clock or SystemClock()
         self._rng = parts.rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._loaded = loaded
@@ -261,6 +263,7 @@ class Kubelet:
             status_of=self._last_status,
             on_verdict=self._verdict,
             rng=self._rng,
+            metrics=self.probe_metrics,
         )
         self.actuated = ActuatedResources(self.layout.actuated_state, clock)
         self.reasons = ReasonCache()
@@ -383,6 +386,7 @@ class Kubelet:
             volumes=self.volumes,
             journal=self.journal,
             metrics=self.metrics,
+            probe_metrics=self.probe_metrics,
             loop_problem=self.loop_problem,
         )
         self.server = kubelet_server(

@@ -27,6 +27,7 @@ from pykubelet.cri.types import ContainerState as RuntimeState
 from pykubelet.cri.types import ContainerStatus as RuntimeContainer
 from pykubelet.explain.journal import DecisionJournal
 from pykubelet.explain.story import tell
+from pykubelet.linux.process import started_at
 from pykubelet.observe.observer import Observer
 from pykubelet.pods.store import PodStore
 from pykubelet.pods.worker import PodWorkers
@@ -73,6 +74,7 @@ class LocalNodeApi:
         volumes: VolumeManager,
         journal: DecisionJournal,
         metrics: Metrics,
+        probe_metrics: Metrics,
         loop_problem: Callable[[], str],
     ) -> None:
         """*loop_problem* tells what is wrong with the sync loop, in one line; empty when nothing is."""
@@ -88,6 +90,11 @@ class LocalNodeApi:
         self._volumes = volumes
         self._journal = journal
         self._metrics = metrics
+        self._probe_metrics = probe_metrics
+        with contextlib.suppress(OSError, ValueError):
+            probe_metrics.gauge(
+                "process_start_time_seconds", "Start time of the process since unix epoch in seconds."
+            ).set(started_at())
         self._loop_problem = loop_problem
 
     @property
@@ -150,6 +157,10 @@ class LocalNodeApi:
     def metrics(self) -> bytes:
         """See ``NodeApi``."""
         return self._metrics.render()
+
+    def probe_metrics(self) -> bytes:
+        """See ``NodeApi``."""
+        return self._probe_metrics.render()
 
     # --- logs -----------------------------------------------------------------
 

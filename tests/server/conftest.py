@@ -150,6 +150,9 @@ class FakeNode:
     def metrics(self) -> bytes:
         return b"up 1\n"
 
+    def probe_metrics(self) -> bytes:
+        return b"probed 2\n"
+
 
 class StreamingServer:
     """A runtime's streaming server: answers an upgrade, then does what the test says."""

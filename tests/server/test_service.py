@@ -140,6 +140,7 @@ def test_routes_of_each_listener(node: FakeNode) -> None:
         *(f"* {path}" for path in health),
         "GET /pods",
         "* /metrics",
+        "* /metrics/probes",
         "GET /configz",
         "GET /runningpods/",
         "POST /run/{namespace}/{pod}/{container}",
@@ -154,7 +155,7 @@ def test_routes_of_each_listener(node: FakeNode) -> None:
     }
     read_only = read_only_routes(node)
     served = {route.pattern for route in read_only.routes if route.methods == ("GET",)}
-    assert served == health | {"/pods", "/metrics"}
+    assert served == health | {"/pods", "/metrics", "/metrics/probes"}
     for path in (
         "/exec/a/b/c",
         "/run/a/b/c",

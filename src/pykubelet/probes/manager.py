@@ -10,9 +10,11 @@ from pykubelet.api.core import Container, ContainerStatus, Pod, PodStatus, Probe
 from pykubelet.api.podinfo import is_sidecar, pod_ref
 from pykubelet.base.clock import Clock
 from pykubelet.base.journal import Events, Journal
+from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import TaskOwner
 
 from .handlers import Handlers
+from .metrics import ProbeMetrics
 from .types import ProbeKind
 from .worker import ProbeTarget, ProbeWorker, instance_of
 
@@ -46,7 +48,10 @@ class ProbeManager:
         status_of: Callable[[str], PodStatus | None],
         on_verdict: OnVerdict,
         rng: random.Random,
+        metrics: Metrics | None = None,
     ) -> None:
+        """*metrics* takes the probes' own families."""
+        self._metrics = ProbeMetrics(metrics or Metrics())
         self._handlers = handlers
         self._clock = clock
         self._journal = journal
@@ -140,6 +145,7 @@ class ProbeManager:
                 self._events,
                 self._status_of,
                 self._began_ns,
+                self._metrics.of(kind, pod_ref(pod), container.name),
             )
             probes.workers[container.name, kind] = worker
             task = self._tasks.spawn(

@@ -12,6 +12,7 @@ from pykubelet.base.clock import Clock, to_ns
 from pykubelet.base.journal import Events
 
 from .handlers import Handlers
+from .metrics import ProbeCount
 from .types import Finding, Found, ProbeError, ProbeKind
 from .verdict import INITIAL, ProbeMemory, judge
 
@@ -135,8 +136,10 @@ class ProbeWorker:
         events: Events,
         status_of: Callable[[str], PodStatus | None],
         daemon_started_ns: int,
+        count: ProbeCount,
     ) -> None:
         self._target = target
+        self._count = count
         self._handlers = handlers
         self._sink = sink
         self._clock = clock
@@ -165,6 +168,12 @@ class ProbeWorker:
 
     async def run(self, first_wait: float) -> None:
         """Probe until the container will not run again; *first_wait* seconds pass before the first look."""
+        try:
+            await self._run(first_wait)
+        finally:
+            self._count.forget()
+
+    async def _run(self, first_wait: float) -> None:
         period = float(max(self._target.probe.periodSeconds, 1))
         await self._wait(first_wait)
         while not self._ending:
@@ -220,12 +229,14 @@ class ProbeWorker:
             self._sink.begin(target.kind, target.pod, target.container.name, container_id, initial[0])
 
     async def _try(self, container_id: str, ip: str) -> None:
+        began = self._clock.monotonic()
         finding = await self._attempt(container_id, ip)
         if finding is None or self._ending:
             return
         self._report(finding)
-        target = self._target
-        judgement = judge(self._memory, target.probe, target.kind, finding.found is not Found.FAILURE)
+        target, success = self._target, finding.found is not Found.FAILURE
+        self._count.count(self._clock.monotonic() - began, success=success)
+        judgement = judge(self._memory, target.probe, target.kind, success)
         self._memory = judgement.memory
         if judgement.verdict is not None:
             self._tell(judgement.verdict, finding.output)

@@ -249,6 +249,10 @@ class NodeApi(Protocol):
         """The node's own metrics in Prometheus' text format."""
         ...
 
+    def probe_metrics(self) -> bytes:
+        """What the probes count, in the same format."""
+        ...
+
 
 class LogFile(Protocol):
     """An open file or directory of the node's own logs."""

@@ -1,6 +1,6 @@
 """Which routes each listener serves; the whole surface of the server in one place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,8 +24,8 @@ _CONTAINER = "/{namespace}/{pod}/{container}"
 _CONTAINER_UID = "/{namespace}/{pod}/{uid}/{container}"
 #: The paths of 10250 that no switch but ``enableDebuggingHandlers`` takes away.
 ALWAYS_SERVED = (
-    "/attach", "/configz", "/containerLogs", "/exec", "/healthz", "/metrics", "/pods", "/portForward",
-    "/run", "/runningpods",
+    "/attach", "/configz", "/containerLogs", "/exec", "/healthz", "/metrics", "/metrics/probes", "/pods",
+    "/portForward", "/run", "/runningpods",
 )  # fmt: skip
 #: What answers 405 where it is not served, so that people learn why.
 _DEBUG = ("/run/", "/exec/", "/attach/", "/portForward/", "/containerLogs/", "/runningpods/", "/logs/")
@@ -132,7 +132,8 @@ def open_routes(node: NodeApi) -> list[Route]:
     return [
         *health.routes(node.health, [check.name for check in node.health()]),
         Route(_GET, "/pods", _pods(node), "pods"),
-        Route(ANY, "/metrics", _metrics(node), "metrics"),
+        Route(ANY, "/metrics", _metrics(node.metrics), "metrics"),
+        Route(ANY, "/metrics/probes", _metrics(node.probe_metrics), "metrics/probes"),
     ]
 
 
@@ -171,8 +172,8 @@ def _configz(node: NodeApi) -> Handler:
     return answer
 
 
-def _metrics(node: NodeApi) -> Handler:
+def _metrics(render: Callable[[], bytes]) -> Handler:
     async def metrics(_request: web.BaseRequest, _: Mapping[str, str]) -> web.StreamResponse:
-        return web.Response(body=node.metrics(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=render(), headers={"Content-Type": CONTENT_TYPE})
 
     return metrics
