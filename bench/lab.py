@@ -60,7 +60,11 @@ def manifest(name: str, *, probes: bool = False) -> dict[str, object]:
         "resources": {"requests": {"cpu": "1m", "memory": "4Mi"}},
     }
     if probes:
-        container["command"] = ["/bin/sh", "-c", "mkdir -p /w && touch /w/index.html && exec httpd -f -p 8080 -h /w"]
+        container["command"] = [
+            "/bin/sh",
+            "-c",
+            "mkdir -p /w && touch /w/index.html && exec httpd -f -p 8080 -h /w",
+        ]
         container["livenessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 10}
         container["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 10}
     return {

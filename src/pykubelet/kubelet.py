@@ -45,6 +45,7 @@ from pykubelet.observe.health import RuntimeHealth
 from pykubelet.observe.observer import Observer
 from pykubelet.pods.actuated import ActuatedResources
 from pykubelet.pods.execute import Executor
+from pykubelet.pods.gated import gated
 from pykubelet.pods.housekeeping import Housekeeping, HousekeepingDoors
 from pykubelet.pods.manager import ManagerDoors, PodManager
 from pykubelet.pods.reasons import ReasonCache
@@ -197,7 +198,7 @@ class Kubelet:
             max_pods=config.maxPods,
             rng=self._rng,
         )
-        self.sources = PodConfig(clock, journal, events)
+        self.sources = PodConfig(clock, journal, events, adapt=gated(self._loaded.gates.enabled))
         # Known from the beginning: nothing is complete before the manifests were read.
         self._send_files = self.sources.channel("file") if config.staticPodPath else None
         self._send_url = self.sources.channel("http") if config.staticPodURL else None
@@ -311,7 +312,7 @@ class Kubelet:
             self.runtime_view.read,
             self.actuated.made,
         )
-        started = self.clock.now()
+        started, signals = self.clock.now(), self._loaded.gates.enabled("ContainerStopSignals")
         return PodSyncer(
             self.clock,
             self.journal,
@@ -325,7 +326,7 @@ class Kubelet:
                 statuses=self.statuses,
                 reasons=self.reasons,
                 read=self.runtime_view.read,
-                node_facts=lambda pod: status_facts(self.node, started),
+                node_facts=lambda pod: status_facts(self.node, started, stop_signals=signals),
                 runtime_name=lambda: self.runtime_view.name,
                 network_error=self.health.network_error,
                 active_pods=lambda: self.manager.active_pods(),

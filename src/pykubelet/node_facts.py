@@ -21,12 +21,16 @@ def admission_facts(node: NodeInfo) -> admission.NodeFacts:
     )
 
 
-def status_facts(node: NodeInfo, started: datetime) -> status.NodeFacts:
-    """What a pod's status tells of its node; *started* is when the daemon was."""
+def status_facts(node: NodeInfo, started: datetime, *, stop_signals: bool = False) -> status.NodeFacts:
+    """What a pod's status tells of its node; *started* is when the daemon was.
+
+    *stop_signals* is the gate ContainerStopSignals.
+    """
     handler = node.runtime_handler("")
     return status.NodeFacts(
         host_ips=node.host_ips,
         prefer_ipv6=node.ipv6_first,
         recursive_read_only=handler is not None and handler.recursive_read_only_mounts,
         kubelet_started=started,
+        stop_signals=stop_signals,
     )

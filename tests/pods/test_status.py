@@ -1,6 +1,8 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec import UNSET
 from tests.pods.model import SECOND, START_NS, Verdicts, instance, observed_pod, sandbox
 
 from pykubelet.api.core import (
@@ -462,3 +464,13 @@ def test_generating_again_changes_nothing_but_keeps_transition_times():
 def test_a_dead_sandbox_shows():
     status = generate(pod(c()), instance("a", State.EXITED, exit_code=137), sandboxes=[DEAD])
     assert conditions(status)["PodReadyToStartContainers"][0] == "False"
+
+
+@pytest.mark.parametrize(
+    ("said", "gate", "shown"),
+    [("SIGRTMINPLUS3", True, "SIGRTMIN+3"), ("SIGTERM", False, UNSET), ("", True, UNSET)],
+)
+def test_the_stop_signal_that_the_runtime_tells(said, gate, shown):
+    running = replace(instance("a", State.RUNNING), stop_signal=said)
+    status = generate(pod(c()), running, node=NodeFacts(stop_signals=gate))
+    assert status.containerStatuses[0].stopSignal == shown

@@ -49,6 +49,8 @@ class NodeFacts:
     recursive_read_only: bool = False
     #: When this daemon began to work.
     kubelet_started: datetime | None = None
+    #: Containers' stop signals are shown.
+    stop_signals: bool = False
 
 
 def generate_status(
@@ -78,6 +80,7 @@ def generate_status(
         reasons=reasons,
         restarting_all=restart_all_wanted(pod, observed, old),
         recursive_read_only=node.recursive_read_only,
+        stop_signals=node.stop_signals,
     )
     spec = pod.spec
     regular = container_statuses(context, spec.containers, "regular", old.containerStatuses)

@@ -55,6 +55,8 @@ class StatusContext:
     restarting_all: bool
     #: The runtime can make mounts recursively read-only.
     recursive_read_only: bool
+    #: The signal by which a container is stopped is shown, where the runtime tells it.
+    stop_signals: bool = False
 
 
 def container_statuses(
@@ -178,9 +180,15 @@ def _from_instance(
         started=old.started if old is not None and same and _runs(instance) else msgspec.UNSET,
         allocatedResources=container.resources.requests or msgspec.UNSET,
         user=_user(instance),
+        stopSignal=_stop_signal(instance) if context.stop_signals else msgspec.UNSET,
     )
     resources = reported_resources(container, instance, old if same else None)
     return msgspec.structs.replace(status, resources=resources)
+
+
+def _stop_signal(instance: Instance) -> str | msgspec.UnsetType:
+    """The signal in the API's words; unset where the runtime tells none (containerd before 2.1)."""
+    return instance.stop_signal.replace("PLUS", "+").replace("MINUS", "-") or msgspec.UNSET
 
 
 def _runs(instance: Instance) -> bool:

@@ -27,7 +27,16 @@ Send = Callable[[Sequence[Pod]], Awaitable[None]]
 class PodConfig:
     """Merges the sets of all sources and hands the changes to the sync loop, in order."""
 
-    def __init__(self, clock: Clock, journal: Journal, events: Events) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        journal: Journal,
+        events: Events,
+        *,
+        adapt: Callable[[Pod], Pod] = lambda pod: pod,
+    ) -> None:
+        """*adapt* makes of a pod what this node takes it for."""
+        self._adapt = adapt
         self._clock = clock
         self._journal = journal
         self._events = events
@@ -54,7 +63,7 @@ class PodConfig:
     def apply(self, source: str, pods: Sequence[Pod]) -> list[PodUpdate]:
         """Take the complete set of *source* without queueing its changes; for callers without a loop."""
         seen = rfc3339_nano_fixed(self._clock.now_ns())
-        merged = merge(source, self._pods.get(source), pods, seen)
+        merged = merge(source, self._pods.get(source), [self._adapt(pod) for pod in pods], seen)
         self._pods[source] = dict(merged.pods)
         self._tell_refused(source, merged)
         return list(merged.updates)
