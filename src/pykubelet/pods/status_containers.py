@@ -187,7 +187,7 @@ def _from_instance(
 
 
 def _stop_signal(instance: Instance) -> str | msgspec.UnsetType:
-    """The signal in the API's words; unset where the runtime tells none (containerd before 2.1)."""
+    """The signal in the API's words; unset where the runtime tells none (containerd 1.x)."""
     return instance.stop_signal.replace("PLUS", "+").replace("MINUS", "-") or msgspec.UNSET
 
 
