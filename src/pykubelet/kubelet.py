@@ -27,7 +27,13 @@ from pykubelet.cluster.tls import TlsMaterialError
 from pykubelet.config import Loaded
 from pykubelet.connection import Connection
 from pykubelet.container_collection import ContainerCollection
-from pykubelet.containers.doors import NoObjects, NoRuntimeClasses, NoServices
+from pykubelet.containers.doors import (
+    NoObjects,
+    NoPullSecrets,
+    NoRuntimeClasses,
+    NoServiceAccounts,
+    NoServices,
+)
 from pykubelet.containers.gc import ContainerGC
 from pykubelet.containers.starter import Starter
 from pykubelet.containers.termination_message import enrich
@@ -35,6 +41,7 @@ from pykubelet.cri.client import CriClient
 from pykubelet.cri.door import Runtime
 from pykubelet.cri.types import RuntimeStatus
 from pykubelet.explain.journal import DecisionJournal
+from pykubelet.image_pulls import ImagePulls
 from pykubelet.membership import Membership
 from pykubelet.node.host import Host
 from pykubelet.node.iptables import IptablesChains
@@ -240,6 +247,16 @@ class Kubelet:
             refresh_period=refresh_period(self._loaded),
             rng=self._rng,
         )
+        self.image_pulls = ImagePulls(
+            self._loaded,
+            self.layout,
+            clock,
+            journal,
+            events,
+            self.metrics,
+            NoPullSecrets() if cluster is None else cluster.objects,
+            NoServiceAccounts() if cluster is None else cluster.service_accounts,
+        )
         self.starter = Starter(
             self.runtime,
             self.layout,
@@ -255,6 +272,8 @@ class Kubelet:
             runtime_classes=NoRuntimeClasses() if cluster is None else cluster.runtime_classes,
             user_namespaces=self.user_namespaces,
             metrics=self.metrics,
+            credentials=self.image_pulls.credentials,
+            pulled=self.image_pulls.pulled,
         )
         self.probes = ProbeManager(
             Handlers(self.runtime, PROBE_VERSION),
@@ -399,7 +418,7 @@ class Kubelet:
 
     def _order(self) -> None:
         """What is started before the runtime was seen, and what only after its first good status."""
-        early, late = self.stages, self.dependent
+        early, late, images = self.stages, self.dependent, self.image_pulls
         prepare = partial(prepare_host, self.layout, self.config.oomScoreAdj)
         early.add(Stage("data directories", start=prepare))
         early.add(Stage("journal", start=self.journal.start, stop=self.journal.stop))
@@ -410,6 +429,7 @@ class Kubelet:
             early.add(Stage("pushed manifests", start=self.pushed.load, stop=self.pushed.close))
         if self.cluster is not None:
             self.cluster.early_stages(early)
+        early.add(Stage("credential providers", start=images.start_providers, stop=images.credentials.stop))
         early.add(Stage("resolver check", start=self.starter.check_resolver))
         early.add(Stage("volume manager", start=self.volumes.start, stop=self.volumes.stop))
         early.add(Stage("runtime client", clean_up=self.runtime.close))
@@ -431,6 +451,8 @@ class Kubelet:
         late.add(Stage("pod CIDR", start=self.pod_cidr.start, stop=self.pod_cidr.stop))
         if self.config.makeIPTablesUtilChains:
             late.add(Stage("iptables chains", start=self.chains.start, stop=self.chains.stop))
+        records = partial(images.start_records, self.runtime)
+        late.add(Stage("pull records", start=records, stop=images.stop_records))
         late.add(Stage("container manager", start=self._start_cgroups))
         late.add(Stage("container garbage collection", start=self._start_collection))
         late.add(Stage("first look", start=self._look_first))

@@ -31,6 +31,7 @@ from pykubelet.cluster.registration import Registration
 from pykubelet.cluster.reviews import AccessReviews, TokenReviews
 from pykubelet.cluster.rotation import Template, serving_template
 from pykubelet.cluster.runtime_classes import RuntimeClassLister
+from pykubelet.cluster.service_accounts import ServiceAccountReader
 from pykubelet.cluster.services import ServiceLister
 from pykubelet.cluster.status_doors import Keeper, StatusRules
 from pykubelet.cluster.status_manager import StatusManager
@@ -102,6 +103,7 @@ class Membership:
         )
         self.container_objects = ContainerObjects(self.objects)
         self.tokens = TokenManager(api, clock, rng)
+        self.service_accounts = ServiceAccountReader(api, self.tokens)
         self.services = ServiceLister(api, clock, rng)
         self.runtime_classes = RuntimeClassLister(api, clock, rng)
         webhook = config.authentication.webhook

@@ -127,6 +127,7 @@ def container_settings(loaded: Loaded, host: Host) -> ContainerSettings:
         env_files=loaded.gates.enabled("EnvFiles"),
         hostname_override=loaded.gates.enabled("HostnameOverride"),
         selinux=host.selinux,
+        image_handlers=loaded.gates.enabled("RuntimeClassInImageCriApi"),
     )
 
 

@@ -39,7 +39,7 @@ def test_every_flag_of_the_configuration_has_a_listed_field() -> None:
 def test_defaults_name_nothing() -> None:
     gates = FeatureGates()
     assert idle(KubeletFlags(), legacy(gates)) == []
-    assert idle(KubeletFlags(), KubeletConfiguration()) == ["imagePullCredentialsVerificationPolicy"]
+    assert idle(KubeletFlags(), KubeletConfiguration()) == []
 
 
 def test_what_is_set_is_named() -> None:

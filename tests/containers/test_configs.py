@@ -229,7 +229,7 @@ def test_mounts():
     assert first.message("/h/sub").propagation == cri_v1.PROPAGATION_BIDIRECTIONAL
     assert (second.recursive_read_only, second.selinux_relabel) == (True, False)
     (image,) = plan(VolumeMount(name="img", mountPath="/i", subPath="d"))
-    message = image.message("")
+    message = image.message("", cri_v1.ImageSpec(image="sha256:1"))
     assert (message.image.image, message.image_sub_path, message.readonly) == ("sha256:1", "d", True)
 
 

@@ -32,6 +32,14 @@ class Secret(Obj):
         return f"Secret({self.metadata.namespace}/{self.metadata.name}, {len(self.data)} keys)"
 
 
+class ServiceAccount(Obj):
+    """core/v1 ServiceAccount, as far as registries' credentials depend on it."""
+
+    apiVersion: str = ""
+    kind: str = ""
+    metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
+
+
 class ServicePort(Obj):
     """core/v1 ServicePort, as far as variables are made of it."""
 

@@ -1,10 +1,7 @@
 """Credentials that a command prints: client-go's exec plug-ins, for an agent without a terminal."""
 
 import asyncio
-import contextlib
 import logging
-import os
-import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +11,7 @@ from pykubelet.api.codec import InvalidField, decode, encode
 from pykubelet.api.meta import Obj
 from pykubelet.base.clock import Clock
 from pykubelet.base.metrics import Metrics
-from pykubelet.base.tasks import TaskOwner
+from pykubelet.base.processes import run
 
 from .access import ExecConfig, Pem
 from .errors import Unreachable
@@ -24,8 +21,6 @@ log = logging.getLogger(__name__)
 #: Seconds that a plug-in may take, and bytes that it may print.
 TIMEOUT: Final = 60.0
 _OUTPUT_LIMIT: Final = 1 << 20
-#: Seconds that the end of a plug-in which was killed is waited for.
-_REAP: Final = 5.0
 #: Seconds for which a failure stands for all who ask: no plug-in is started for each of many requests.
 _FAILURE_STANDS: Final = 2.0
 #: Runs after which a missing plug-in's install hint is told again.
@@ -125,7 +120,12 @@ class ExecPlugin:
         environ = {**self._environ, **dict(self._config.env), "KUBERNETES_EXEC_INFO": told}
         self._runs += 1
         try:
-            code, output = await _output(self._config, environ, self._timeout)
+            ended = await run(
+                (self._config.command, *self._config.args),
+                environ,
+                timeout=self._timeout,
+                limit=_OUTPUT_LIMIT,
+            )
         except FileNotFoundError as error:
             self._calls.labels("1", "plugin_not_found_error").inc()
             if self._config.install_hint and self._runs % _HINT_EVERY == 1:
@@ -135,6 +135,7 @@ class ExecPlugin:
             self._calls.labels("1", "client_internal_error").inc()
             what = f"took longer than {self._timeout:.0f}s" if isinstance(error, TimeoutError) else str(error)
             raise Unreachable(f"exec plugin {self._config.command}: {what}") from error
+        code, output = ended.code, ended.output
         status = "no_error" if code == 0 else "plugin_execution_error"
         self._calls.labels(str(code), status).inc()
         if code != 0:
@@ -154,42 +155,6 @@ def _told(config: ExecConfig) -> str:
             for key, value in config.cluster_info.items()
         }
     return encode({"kind": "ExecCredential", "apiVersion": config.api_version, "spec": spec}).decode()
-
-
-async def _output(config: ExecConfig, environ: Mapping[str, str], timeout: float) -> tuple[int, bytes]:
-    """Exit code and standard output; whatever happens, the plug-in has ended afterwards.
-
-    :raises OSError: it cannot be started.
-    :raises TimeoutError: it took too long.
-    :raises ValueError: it printed too much.
-    """
-    process = await asyncio.create_subprocess_exec(
-        config.command,
-        *config.args,
-        env=environ,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    owner = TaskOwner("exec-plugin")
-    try:
-        async with asyncio.timeout(timeout):
-            if process.stdout is None:
-                raise ValueError("its output cannot be read")
-            chunks, size = [], 0
-            while chunk := await process.stdout.read(1 << 16):
-                size += len(chunk)
-                if size > _OUTPUT_LIMIT:
-                    raise ValueError("printed too much")
-                chunks.append(chunk)
-            return await process.wait(), b"".join(chunks)
-    finally:
-        if process.returncode is None:
-            # Its whole session: a shell's children would keep the pipe open.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            # A child that left the session may keep the pipe open all the same: it is not waited for.
-            await asyncio.wait({owner.spawn("reap", process.wait())}, timeout=_REAP)
 
 
 def _read(output: bytes, api_version: str) -> ExecCredential:

@@ -55,6 +55,8 @@ EFFECTIVE: frozenset[str] = frozenset(
         "cpuCFSQuotaPeriod",
         "serializeImagePulls",
         "maxParallelImagePulls",
+        "imagePullCredentialsVerificationPolicy",
+        "preloadedImagesVerificationAllowlist",
         "mergeDefaultEvictionSettings",
         "featureGates",
         "failSwapOn",
@@ -115,8 +117,6 @@ PARTLY: Mapping[str, str] = {
 NOT_YET: frozenset[str] = frozenset(
     [
         "tlsCurvePreferences",
-        "imagePullCredentialsVerificationPolicy",
-        "preloadedImagesVerificationAllowlist",
         "enableContentionProfiling",
         "imageMinimumGCAge",
         "imageMaximumGCAge",
@@ -177,6 +177,8 @@ EFFECTIVE_FLAGS: frozenset[str] = frozenset(
         "seccompDefault",
         "nodeLabels",
         "minimumContainerTTLDuration",
+        "imageCredentialProviderConfig",
+        "imageCredentialProviderBinDir",
         "maximumDeadContainersPerContainer",
         "maximumDeadContainers",
         "experimentalAllocatableIgnoreEviction",
@@ -192,8 +194,6 @@ EFFECTIVE_FLAGS: frozenset[str] = frozenset(
 #: Flags beyond the configuration that have no effect yet, and their names on the command line.
 NOT_YET_FLAGS: Mapping[str, str] = {
     "runtimeCgroups": "--runtime-cgroups",
-    "imageCredentialProviderConfig": "--image-credential-provider-config",
-    "imageCredentialProviderBinDir": "--image-credential-provider-bin-dir",
     "lockFile": "--lock-file",
     "exitOnLockContention": "--exit-on-lock-contention",
     "experimentalMounterPath": "--experimental-mounter-path",

@@ -180,8 +180,11 @@ class Assembly:
         image: Image | None,
         ips: Sequence[str],
         target_id: str,
+        image_volumes: Mapping[str, cri_v1.ImageSpec],
     ) -> cri_v1.ContainerConfig:
         """The configuration of one instance of the container; makes the files that it mounts.
+
+        *image_volumes* are the images of its image volumes, by the volume's name.
 
         :raises OSError, ValueError, LookupError, VolumeError: the text is for the container's status.
         :raises StartError: a manager cannot give what the container needs.
@@ -194,7 +197,7 @@ class Assembly:
         visible = {name: value for extra in extras for name, value in extra.env} | env
         # Before the mounts: what is refused here leaves no file behind.
         security = container_security(pod, container, image_user(image), await self._security(pod, target_id))
-        mounts = await self._mounts(pod, container, mounted, visible, ips, extras)
+        mounts = await self._mounts(pod, container, mounted, visible, ips, extras, image_volumes)
         machine = MachineFacts(
             self._node.memory_capacity, self._node.swap_capacity, self._node.huge_page_sizes
         )
@@ -245,6 +248,7 @@ class Assembly:
         env: Mapping[str, str],
         ips: Sequence[str],
         extras: Sequence[Contribution],
+        images: Mapping[str, cri_v1.ImageSpec],
     ) -> list[cri_v1.Mount]:
         handler = self._node.runtime_handler(self.handler(pod))
         recursive = handler is not None and handler.recursive_read_only_mounts
@@ -252,7 +256,10 @@ class Assembly:
         plan = plan_mounts(
             container, mounted, env, recursive_supported=recursive, selinux=self._settings.selinux
         )
-        mounts += [mount.message(await self._host_path(pod, container, mount)) for mount in plan]
+        mounts += [
+            mount.message(await self._host_path(pod, container, mount), images.get(mount.name))
+            for mount in plan
+        ]
         if wants_hosts_file(container, host_network=pod.spec.hostNetwork, has_ips=bool(ips)):
             mounts.append(await self._hosts_mount(pod, ips))
         if container.terminationMessagePath:

@@ -1,12 +1,15 @@
 """The doors of this room: what making a container needs from volumes, managers, node and cluster."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import Protocol
 
+from pykubelet.api.auth import TokenRequest
 from pykubelet.api.core import Container, Pod, ResourceList
 from pykubelet.api.mounted import MountedVolume
+from pykubelet.api.objects import Secret, ServiceAccount
 from pykubelet.cri.types import RuntimeHandler
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -111,6 +114,66 @@ class NoObjects:
     async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
         """See :class:`Objects`."""
         raise LookupError(f"couldn't get secret {namespace}/{name}, no kubeClient defined")
+
+
+class PullSecrets(Protocol):
+    """Whole secrets, which images are pulled with."""
+
+    async def secret(self, namespace: str, name: str) -> Secret | None:
+        """The secret; None when there is no such secret.
+
+        :raises LookupError: it cannot be known now.
+        """
+        ...
+
+
+class NoPullSecrets:
+    """The answer where there is no cluster."""
+
+    async def secret(self, namespace: str, name: str) -> Secret | None:
+        """See :class:`PullSecrets`."""
+        raise LookupError(f"couldn't get secret {namespace}/{name}, no kubeClient defined")
+
+
+class PullRecords(Protocol):
+    """Who pulled which image; :class:`~pykubelet.containers.pulled.PulledImages` implements it."""
+
+    async def prune(self, refs: Collection[str], before: datetime) -> None:
+        """Forget all images but *refs*, the IDs of those that the runtime had at *before*.
+
+        What was noted since *before* stays.
+        """
+        ...
+
+
+class ServiceAccounts(Protocol):
+    """Service accounts and their tokens, for plug-ins that log in at registries as pods' accounts."""
+
+    async def service_account(self, namespace: str, name: str) -> ServiceAccount:
+        """The service account, as the API server has it now.
+
+        :raises LookupError: there is none, or it cannot be known; with upstream's text.
+        """
+        ...
+
+    async def token(self, namespace: str, service_account: str, request: TokenRequest) -> TokenRequest:
+        """The answer to *request*, from the cache while that is good.
+
+        :raises LookupError: none can be had; with upstream's text.
+        """
+        ...
+
+
+class NoServiceAccounts:
+    """The answer where there is no cluster."""
+
+    async def service_account(self, namespace: str, name: str) -> ServiceAccount:
+        """See :class:`ServiceAccounts`."""
+        raise LookupError("cannot get ServiceAccounts when kubelet is in standalone mode")
+
+    async def token(self, namespace: str, service_account: str, request: TokenRequest) -> TokenRequest:
+        """See :class:`ServiceAccounts`."""
+        raise LookupError("cannot use TokenManager when kubelet is in standalone mode")
 
 
 class Services(Protocol):

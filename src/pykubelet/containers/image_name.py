@@ -72,3 +72,14 @@ def with_default_tag(image: str) -> str:
     if name.digest or image.endswith(f":{name.tag}"):
         return image
     return f"{image}:{name.tag}"
+
+
+def without_tag(image: str) -> str:
+    """*image* as it is written, without its tag and digest.
+
+    :raises ValueError: it is no image name.
+    """
+    found = _REFERENCE.fullmatch(image)
+    if found is None:
+        raise ValueError(f'couldn\'t parse image name "{image}": invalid reference format')
+    return found.group(1)

@@ -1,42 +1,23 @@
-"""Having a container's image on the node before it starts: pull policy, limits, back-off, events."""
+"""Having a container's image on the node before it starts: pull policy, credentials, who may use it."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from pykubelet.base.clock import Clock
+from pykubelet.api.objects import Secret
+from pykubelet.api.podinfo import pod_ref
 from pykubelet.base.errors import StartError
-from pykubelet.base.gotext import format_duration
-from pykubelet.base.journal import Events, Journal, PodRef
+from pykubelet.base.journal import Journal
+from pykubelet.base.metrics import Metrics
 from pykubelet.cri.door import ImageService
-from pykubelet.cri.errors import Code, CriError
+from pykubelet.cri.errors import CriError
 from pykubelet.cri.types import Image
 from pykubelet.rpc import cri_v1
 
+from .credentials import Credentials
+from .credentials.keyring import Credential
 from .image_name import with_default_tag
-from .pull_limits import PullBackoff, TokenBucket
-from .settings import ContainerSettings
-
-#: Errors that a runtime names itself, and how they are told.
-_NAMED_ERRORS = {
-    "RegistryUnavailable": "the registry is unavailable",
-    "SignatureValidationFailed": "the signature validation failed",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ImageNeed:
-    """Who needs which image, and when it is to be pulled."""
-
-    pod: PodRef
-    #: Names the container in events (``spec.containers{NAME}``).
-    field_path: str
-    #: As the spec has it.
-    image: str
-    #: ``Always``, ``IfNotPresent`` or ``Never``.
-    policy: str
-    annotations: Mapping[str, str]
+from .pulled import PulledImages
+from .pulls import ImageNeed, Pulls
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,143 +28,152 @@ class EnsuredImage:
     info: Image | None
 
 
-def pull_failure(image: str, error: str) -> tuple[str, str]:
-    """Waiting reason and message for a failed pull."""
-    for name, words in _NAMED_ERRORS.items():
-        if error.startswith(name):
-            return name, f"image pull failed for {image} because {words}{error.removeprefix(name)}"
-    return "ErrImagePull", error
+@dataclass(slots=True)
+class _Found:
+    """What is counted of a request: whether the image was there, whether it had to be pulled."""
+
+    present: bool | None = None
+    required: bool | None = None
 
 
-def _milliseconds(seconds: float) -> str:
-    return format_duration(int(seconds * 1000) * 1_000_000)
+class _Lookup:
+    """The pod's credentials for one image, looked up once and no earlier than needed."""
+
+    def __init__(self, credentials: Credentials, need: ImageNeed, secrets: Sequence[Secret]) -> None:
+        self._credentials = credentials
+        self._need = need
+        self._secrets = secrets
+        self._found: list[Credential] | None = None
+
+    async def __call__(self) -> list[Credential]:
+        if self._found is None:
+            try:
+                self._found = await self._credentials.lookup(self._need.pod, self._need.image, self._secrets)
+            except ValueError as error:
+                raise StartError("ErrImagePull", str(error)) from error
+        return self._found
 
 
 class Images:
-    """Pulls images for containers."""
+    """Brings images for containers and volumes."""
 
     def __init__(
         self,
         service: ImageService,
-        clock: Clock,
         journal: Journal,
-        events: Events,
-        settings: ContainerSettings,
+        metrics: Metrics,
+        pulls: Pulls,
+        credentials: Credentials,
+        pulled: PulledImages | None,
     ) -> None:
+        """Without *pulled* whoever may run on this node may use every image that is there."""
         self._service = service
-        self._clock = clock
         self._journal = journal
-        self._events = events
-        self._bucket = TokenBucket(settings.registry_pull_qps, settings.registry_burst)
-        self._backoff = PullBackoff(settings.image_backoff_first, settings.image_backoff_last)
-        at_once = 1 if settings.serialize_image_pulls else settings.max_parallel_image_pulls
-        # An asyncio semaphore wakes its waiters in order: serial pulls are a queue.
-        self._slots = asyncio.Semaphore(at_once) if at_once else None
+        self._metrics = metrics
+        self._pulls = pulls
+        self._credentials = credentials
+        self._pulled = pulled
 
-    def _event(self, need: ImageNeed, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        self._events.pod_event(need.pod, kind, reason, message, field_path=need.field_path)
-
-    async def ensure(self, need: ImageNeed, sandbox: cri_v1.PodSandboxConfig) -> EnsuredImage:
-        """Have the image on the node.
+    async def ensure(
+        self, need: ImageNeed, sandbox: cri_v1.PodSandboxConfig, secrets: Sequence[Secret] = ()
+    ) -> EnsuredImage:
+        """Have the image on the node; *secrets* are the pod's pull secrets.
 
         :raises StartError: it is not, with the waiting reason to show.
         """
+        found = _Found()
+        try:
+            return await self._ensure(need, sandbox, secrets, found)
+        finally:
+            self._count(need, found)
+
+    async def _ensure(
+        self, need: ImageNeed, sandbox: cri_v1.PodSandboxConfig, secrets: Sequence[Secret], found: _Found
+    ) -> EnsuredImage:
         try:
             image = with_default_tag(need.image)
         except ValueError as error:
             message = f'Failed to apply default image tag "{need.image}": {error}'
-            self._event(need, "Warning", "InspectFailed", message)
+            self._pulls.event(need, "Warning", "InspectFailed", message)
             raise StartError("InvalidImageName", message) from error
+        lookup = _Lookup(self._credentials, need, secrets)
         if need.policy != "Always":
-            found = await self._inspect(need, image)
-            if found is not None:
-                present = f'Container image "{need.image}" already present on machine'
-                text = f"{present} and can be accessed by the pod"
-                self._event(need, "Normal", "Pulled", text)
-                return EnsuredImage(found.id, found)
-            if need.policy == "Never":
-                text = f'Container image "{need.image}" is not present with pull policy of Never'
-                self._event(need, "Warning", "ErrImageNeverPull", text)
-                raise StartError("ErrImageNeverPull", text)
-        return await self._pull(need, image, sandbox)
+            there = await self._inspect(need, image)
+            found.present = there is not None
+            if there is None and need.policy == "Never":
+                raise self._never(need)
+            if there is not None:
+                if not await self._must_pull(need, there, lookup):
+                    found.required = False
+                    return EnsuredImage(there.id, there)
+                if need.policy == "Never":
+                    found.required = True
+                    raise self._never(need)
+        found.required = True
+        return await self._pull(need, image, sandbox, lookup)
 
     async def _inspect(self, need: ImageNeed, image: str) -> Image | None:
         try:
-            return await self._service.image_status(image, annotations=need.annotations)
+            return await self._service.image_status(
+                image, annotations=need.pod.metadata.annotations, runtime_handler=need.handler
+            )
         except CriError as error:
             message = f'Failed to inspect image "{need.image}": {error}'
-            self._event(need, "Warning", "InspectFailed", message)
+            self._pulls.event(need, "Warning", "InspectFailed", message)
             raise StartError("ImageInspectError", message) from error
 
-    async def _pull(self, need: ImageNeed, image: str, sandbox: cri_v1.PodSandboxConfig) -> EnsuredImage:
-        key = f"{need.pod.uid}_{need.image}"
-        before = self._backoff.waits(key, self._clock.monotonic())
-        if before is not None:
-            text = f'Back-off pulling image "{need.image}"'
-            self._event(need, "Normal", "BackOff", text)
-            raise StartError("ImagePullBackOff", f"{text}: {before}")
-        self._event(need, "Normal", "Pulling", f'Pulling image "{need.image}"')
-        asked = self._clock.monotonic()
+    def _never(self, need: ImageNeed) -> StartError:
+        text = f'Container image "{need.image}" is not present with pull policy of Never'
+        self._pulls.event(need, "Warning", "ErrImageNeverPull", text)
+        return StartError("ErrImageNeverPull", text)
 
-        async def pull() -> tuple[EnsuredImage, float]:
-            began = self._clock.monotonic()
-            if not self._bucket.take(began):
-                raise _QpsExceededError
-            ref = await self._service.pull_image(image, None, sandbox, annotations=need.annotations)
-            return EnsuredImage(ref, await self._info(image)), self._clock.monotonic() - began
+    async def _must_pull(self, need: ImageNeed, there: Image, lookup: _Lookup) -> bool:
+        """Whether the pod must show at the registry that it may have the image, which is there."""
+        text = f'Container image "{need.image}" already present on machine'
+        if self._pulled is not None:
+            if await self._pulled.must_pull(need.image, there.id, lookup):
+                self._journal.record(
+                    "ImageVerification",
+                    f"{need.image} is on the node, but must be pulled with the pod's own credentials",
+                    pod=pod_ref(need.pod),
+                    cause="no record says that this pod may use it",
+                    image=need.image,
+                )
+                return True
+            text = f"{text} and can be accessed by the pod"
+        self._pulls.event(need, "Normal", "Pulled", text)
+        return False
 
+    async def _pull(
+        self, need: ImageNeed, image: str, sandbox: cri_v1.PodSandboxConfig, lookup: _Lookup
+    ) -> EnsuredImage:
+        self._pulls.check_backoff(need)
+        credentials = await lookup()
+        if self._pulled is None:
+            done = await self._pulls.pull(need, image, sandbox, credentials)
+            return EnsuredImage(done.ref, done.info)
         try:
-            ensured, took = await self._in_turn(pull)
-        except _QpsExceededError as error:
-            raise self._failed(need, key, str(error)) from error
-        except CriError as error:
-            # An error without a code of its own, and the runtime's named errors, are told in its own words.
-            plain = error.code is Code.Unknown or error.message.startswith(tuple(_NAMED_ERRORS))
-            raise self._failed(need, key, error.message if plain else str(error)) from error
-        size = ensured.info.size if ensured.info is not None else 0
-        whole = self._clock.monotonic() - asked
-        self._event(
-            need,
-            "Normal",
-            "Pulled",
-            f'Successfully pulled image "{need.image}" in {_milliseconds(took)} '
-            f"({_milliseconds(whole)} including waiting). Image size: {size} bytes.",
-        )
-        self._backoff.forget_stale(self._clock.monotonic())
-        return ensured
-
-    async def _in_turn(
-        self, pull: Callable[[], Awaitable[tuple[EnsuredImage, float]]]
-    ) -> tuple[EnsuredImage, float]:
-        if self._slots is None:
-            return await pull()
-        async with self._slots:
-            return await pull()
-
-    async def _info(self, image: str) -> Image | None:
-        """What the runtime tells of a pulled image; that it cannot tell is no reason not to start."""
+            await self._pulled.begin(need.image)
+        except OSError as error:
+            text = f'Failed to record image pull intent for container image "{need.image}": {error}'
+            raise StartError("ErrImagePull", text) from error
         try:
-            return await self._service.image_status(image)
-        except CriError:
-            return None
+            done = await self._pulls.pull(need, image, sandbox, credentials)
+        except StartError:
+            await self._pulled.failed(need.image)
+            raise
+        except BaseException:
+            self._pulled.given_up(need.image)
+            raise
+        await self._pulled.pulled(need.image, done.ref, done.used)
+        return EnsuredImage(done.ref, done.info)
 
-    def _failed(self, need: ImageNeed, key: str, error: str) -> StartError:
-        self._event(need, "Warning", "Failed", f'Failed to pull image "{need.image}": {error}')
-        reason, message = pull_failure(need.image, error)
-        wait = self._backoff.failed(key, self._clock.monotonic(), f"{reason}: {message}")
-        self._journal.record(
-            "ImagePullFailed",
-            f"pulling {need.image} failed, not tried again for {wait:.0f} s",
-            pod=need.pod,
-            cause=error,
-            image=need.image,
-            wait_seconds=wait,
-        )
-        return StartError(reason, message)
+    def _count(self, need: ImageNeed, found: _Found) -> None:
+        def told(value: bool | None) -> str:
+            return "unknown" if value is None else str(value).lower()
 
-
-class _QpsExceededError(Exception):
-    """More pulls a second than ``registryPullQPS`` allows."""
-
-    def __str__(self) -> str:
-        return "pull QPS exceeded"
+        self._metrics.counter(
+            "kubelet_image_manager_ensure_image_requests_total",
+            "Number of ensure-image requests processed by the kubelet.",
+            ("pull_policy", "present_locally", "pull_required"),
+        ).labels(need.policy.lower(), told(found.present), told(found.required)).inc()

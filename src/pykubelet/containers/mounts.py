@@ -34,18 +34,18 @@ class PlannedMount:
     propagation: "cri_v1.MountPropagation.ValueType"
     selinux_relabel: bool
 
-    def message(self, host_path: str) -> cri_v1.Mount:
-        """The mount as CRI takes it, from *host_path*, or from the volume's image."""
+    def message(self, host_path: str, image: cri_v1.ImageSpec | None = None) -> cri_v1.Mount:
+        """The mount as CRI takes it, from *host_path*, or from the *image* of an image volume."""
         mount = cri_v1.Mount(
             container_path=self.container_path,
-            host_path="" if self.volume.image else host_path,
+            host_path="" if image is not None else host_path,
             readonly=self.read_only,
             recursive_read_only=self.recursive_read_only,
             propagation=self.propagation,
             selinux_relabel=self.selinux_relabel,
         )
-        if self.volume.image:
-            mount.image.image = self.volume.image
+        if image is not None:
+            mount.image.CopyFrom(image)
             mount.image_sub_path = self.subpath
         return mount
 

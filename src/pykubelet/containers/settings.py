@@ -39,3 +39,5 @@ class ContainerSettings:
     hostname_override: bool = True
     #: SELinux is enforced or watched on this node: what containers mount is labelled for them.
     selinux: bool = False
+    #: FG RuntimeClassInImageCriApi: runtimes are told for which of their handlers an image is.
+    image_handlers: bool = False

@@ -26,10 +26,12 @@ from pykubelet.rpc import cri_v1
 from . import files
 from .assembly import Assembly
 from .container_config import CONTAINER_NAME
+from .credentials import Credentials
 from .doors import (
     ContainerContributor,
     NodeView,
     NoObjects,
+    NoPullSecrets,
     NoRuntimeClasses,
     NoServices,
     Objects,
@@ -40,7 +42,8 @@ from .doors import (
 )
 from .hooks import HookError, Hooks
 from .image_name import with_default_tag
-from .images import ImageNeed, Images
+from .pod_images import ContainerImages, PodImages
+from .pulled import PulledImages
 from .sandbox_config import POD_NAME, POD_NAMESPACE, POD_UID
 from .settings import ContainerSettings
 
@@ -106,7 +109,10 @@ class Starter:
         runtime_classes: RuntimeClasses | None = None,
         user_namespaces: UserNamespaces | None = None,
         metrics: Metrics | None = None,
+        credentials: Credentials | None = None,
+        pulled: PulledImages | None = None,
     ) -> None:
+        """Without *pulled* every pod may use every image that is on the node."""
         self._runtime = runtime
         self._layout = layout
         self._clock = clock
@@ -114,7 +120,17 @@ class Starter:
         self._journal = journal
         self._events = events
         self._contributors = contributors
-        self._images = Images(runtime, clock, journal, events, settings)
+        self._image_handlers = settings.image_handlers
+        self.images = PodImages(
+            runtime,
+            clock,
+            journal,
+            events,
+            settings,
+            metrics or Metrics(),
+            credentials or Credentials(layout.root, clock, events, NoPullSecrets()),
+            pulled,
+        )
         self._hooks = Hooks(runtime, clock, journal, events, metrics or Metrics())
         self._assembly = Assembly(
             layout,
@@ -187,10 +203,10 @@ class Starter:
         """
         path = f"spec.{_LISTS[kind]}{{{container.name}}}"
         sandbox = await self._sandbox_again(pod, sandbox_id, observed, path)
-        image_ref, image = await self._image(pod, container, path, sandbox)
+        images, image = await self._image(pod, container, path, sandbox)
         count = await self._restart_count(pod, container, observed)
-        config = await self._configure(pod, container, path, count, image_ref, image, observed)
-        container_id = await self._create(pod, container, path, sandbox_id, config, sandbox)
+        config = await self._configure(pod, container, path, count, images, image, observed)
+        container_id = await self._create(pod, container, path, sandbox_id, config, sandbox, images)
         await self._start(pod, container, path, container_id)
         await self._link(pod, container, count, container_id)
         self._journal.record(
@@ -233,19 +249,20 @@ class Starter:
 
     async def _image(
         self, pod: Pod, container: Container, path: str, sandbox: cri_v1.PodSandboxConfig
-    ) -> tuple[str, Image | None]:
-        need = ImageNeed(
-            pod_ref(pod), path, container.image, container.imagePullPolicy, pod.metadata.annotations
-        )
+    ) -> tuple[ContainerImages, Image | None]:
         try:
-            ensured = await self._images.ensure(need, sandbox)
+            handler = self._assembly.handler(pod) if self._image_handlers else ""
+            images = await self.images.ensure(pod, container, path, sandbox, handler)
+        except LookupError as error:
+            raise self._fail(pod, path, "CreateContainerConfigError", error) from error
         except StartError as error:
             self._event(pod, path, "Warning", "Failed", f"Error: {error.reason}")
             raise
-        if ensured.info is not None:
-            return ensured.ref, ensured.info
+        if images.own.info is not None:
+            return images, images.own.info
         try:
-            return ensured.ref, await self._runtime.image_status(with_default_tag(container.image))
+            name = with_default_tag(container.image)
+            return images, await self._runtime.image_status(name, runtime_handler=handler)
         except CriError as error:
             raise self._fail(pod, path, "CreateContainerConfigError", error) from error
 
@@ -263,14 +280,16 @@ class Starter:
         container: Container,
         path: str,
         count: int,
-        image_ref: str,
+        images: ContainerImages,
         image: Image | None,
         observed: ObservedPod,
     ) -> cri_v1.ContainerConfig:
         try:
             target = target_of(container, observed)
             ips = self._pod_ips(pod, observed.ips)
-            return await self._assembly.container(pod, container, count, image_ref, image, ips, target)
+            return await self._assembly.container(
+                pod, container, count, images.own.ref, image, ips, target, images.volumes
+            )
         except StartError as error:
             raise self._fail(pod, path, error.reason, error) from error
         except (OSError, ValueError, LookupError, VolumeError) as error:
@@ -284,13 +303,16 @@ class Starter:
         sandbox_id: str,
         config: cri_v1.ContainerConfig,
         sandbox: cri_v1.PodSandboxConfig,
+        images: ContainerImages,
     ) -> str:
         try:
             container_id = await self._runtime.create_container(
                 sandbox_id, config, sandbox, turn=turn_of(pod)
             )
         except CriError as error:
+            self.images.created(images, container, error.message)
             raise self._fail(pod, path, "CreateContainerError", error) from error
+        self.images.created(images, container, "")
         for contributor in self._contributors:
             try:
                 contributor.created(pod, container, container_id)
