@@ -45,8 +45,9 @@ def _pod(pod: Object) -> None:
     }.items():
         spec.setdefault(key, value)
     spec.setdefault("securityContext", {})
-    for container in [*(spec.get("initContainers") or ()), *spec.get("containers", ())]:
-        _container(container)
+    for kind in ("initContainers", "containers", "ephemeralContainers"):
+        for container in spec.get(kind) or ():
+            _container(container)
     for volume in spec.get("volumes") or ():
         _volume(volume)
     status = pod.setdefault("status", {})

@@ -220,7 +220,16 @@ class Registry:
     def _separate(target: Target, old: Object, new: Object) -> None:
         """Keep from *old* what the target's subresource does not write."""
         kept = []
-        if target.subresource in ("status", "approval"):
+        if target.subresource == "ephemeralcontainers":
+            validation.check_ephemeral_containers(old, new)
+            added = new["spec"].get("ephemeralContainers", [])
+            new["spec"] = {**copy(old["spec"]), "ephemeralContainers": added}
+            kept = [key for key in {*old, *new} if key not in ("metadata", "spec")]
+            for key in ("labels", "annotations", "finalizers", "ownerReferences"):
+                new["metadata"].pop(key, None)
+                if key in old["metadata"]:
+                    new["metadata"][key] = copy(old["metadata"][key])
+        elif target.subresource in ("status", "approval"):
             kept = [key for key in {*old, *new} if key not in ("metadata", "status", "kind", "apiVersion")]
             if "ownerReferences" in old["metadata"] and target.resource is resources.PODS:
                 new["metadata"]["ownerReferences"] = old["metadata"]["ownerReferences"]

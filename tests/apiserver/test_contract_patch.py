@@ -260,3 +260,35 @@ class TestNode:
         with pytest.raises(Refusal) as refused:
             await cluster.get(f"/api/v1/nodes/{name}")
         assert refused.value.code == 404
+
+
+class TestEphemeralContainers:
+    async def test_they_are_added_by_their_subresource_alone(self, cluster: Cluster) -> None:
+        made = await make_pod(cluster)
+        path = cluster.path("pods", "one", "ephemeralcontainers")
+        debug = {"name": "debug", "image": "busybox:1", "targetContainerName": "main"}
+        added = await cluster.patch(
+            path, {"metadata": {"labels": {"a": "b"}}, "spec": {"ephemeralContainers": [debug]}}
+        )
+        [shown] = added["spec"]["ephemeralContainers"]
+        assert debug.items() <= shown.items()
+        assert shown["terminationMessagePolicy"] == "File"
+        assert added["metadata"]["generation"] == made["metadata"]["generation"] + 1
+        assert added["spec"]["containers"] == made["spec"]["containers"]
+        assert "labels" not in added["metadata"]
+        assert await cluster.get(path) == await cluster.get(cluster.path("pods", "one"))
+
+    async def test_those_that_are_there_stay_as_they_are(self, cluster: Cluster) -> None:
+        await make_pod(cluster)
+        path = cluster.path("pods", "one", "ephemeralcontainers")
+        debug = {"name": "debug", "image": "busybox:1"}
+        await cluster.patch(path, {"spec": {"ephemeralContainers": [debug]}})
+        for body in (
+            {"spec": {"ephemeralContainers": [{**debug, "image": "busybox:2"}]}},
+            {"spec": {"ephemeralContainers": [{"name": "debug", "$patch": "delete"}]}},
+        ):
+            with pytest.raises(Refusal) as refused:
+                await cluster.patch(path, body)
+            assert refused.value.code == 422
+        more = await cluster.patch(path, {"spec": {"ephemeralContainers": [{**debug, "name": "two"}]}})
+        assert {c["name"] for c in more["spec"]["ephemeralContainers"]} == {"debug", "two"}

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import json
 
 from cryptography import x509
 from tests.apiserver import errors, resources
@@ -71,6 +72,19 @@ def check_status_update(old: Object, new: Object) -> None:
     if wanted and wanted != was:
         problem = f'Invalid value: "{wanted}": field is immutable'
         raise errors.invalid("Pod", "", new["metadata"]["name"], "status.qosClass", problem)
+
+
+def check_ephemeral_containers(old: Object, new: Object) -> None:
+    """:raises ApiError: one that is there already is changed or taken away."""
+    now = {container["name"]: container for container in new["spec"].get("ephemeralContainers", [])}
+    for index, container in enumerate(old["spec"].get("ephemeralContainers", [])):
+        name = container["name"]
+        if container.items() <= now.get(name, {}).items():
+            continue
+        what = "changed" if name in now else "removed"
+        where = f"spec.ephemeralContainers[{index}]" if name in now else "spec.ephemeralContainers"
+        problem = f"Forbidden: existing ephemeral containers {json.dumps(name)} may not be {what}"
+        raise errors.invalid("Pod", "", new["metadata"]["name"], where, problem)
 
 
 def check_pod_update(old: Object, new: Object) -> None:
