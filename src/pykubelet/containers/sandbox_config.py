@@ -8,6 +8,7 @@ from pykubelet.api.resources import pod_limits, pod_requests
 from pykubelet.base.layout import Layout
 from pykubelet.rpc import cri_v1
 
+from .bandwidth import check_bandwidth
 from .dns import Resolver
 from .hostname import kernel_hostname
 from .linux_resources import basic_resources
@@ -93,6 +94,8 @@ def sandbox_config(
     :raises ValueError: the spec asks for what cannot be given; the text is for the event.
     """
     meta = pod.metadata
+    if not pod.spec.hostNetwork:
+        check_bandwidth(meta.annotations)
     shared = pod.spec.securityContext
     sysctls = shared.sysctls if shared is not None else []
     return cri_v1.PodSandboxConfig(
