@@ -27,7 +27,7 @@ async def variables(joined, shown):
 
 
 async def test_values_of_objects_and_of_the_pod(joined):
-    await joined.put("configmaps", "env", data={"k": "from-cm"})
+    await joined.put("configmaps", "env", data={"k": "from-cm", "1-odd.key": "taken"})
     await joined.put("secrets", "env", data={"k": base64.b64encode(b"hush").decode(), "S": "eQ=="})
     app = container(
         "app",
@@ -79,6 +79,8 @@ async def test_values_of_objects_and_of_the_pod(joined):
     }
     assert {name: found.get(name) for name in expected} == expected
     assert not {"MISSING", "NONE"} & found.keys()
+    # A shell drops such a name; the process has it.
+    assert "P_1-odd.key=taken" in await joined.exec(shown, "tr '\\0' '\\n' < /proc/1/environ")
 
 
 async def test_a_missing_key_or_object_is_waited_for(joined):

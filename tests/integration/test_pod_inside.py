@@ -77,6 +77,39 @@ async def test_command_arguments_and_environment(node):
     await node.delete("env")
 
 
+async def test_variables_from_a_file(node):
+    mount = {"volumeMounts": [{"name": "shared", "mountPath": "/shared"}]}
+
+    def key(name, key, path="conf/env", **more):
+        ref = {"volumeName": "shared", "path": path, "key": key, **more}
+        return {"name": name, "valueFrom": {"fileKeyRef": ref}}
+
+    write = "mkdir /shared/conf; printf \"%s\\n\" '# ours' \"ONE='first'\" \"TWO='of two\nlines' # so\" "
+    variables = [
+        key("ONE", "ONE"),
+        key("TWO", "TWO"),
+        {"name": "BOTH", "value": "$(ONE) and $(TWO)"},
+        key("NONE", "NONE", optional=True),
+        key("NO_FILE", "ONE", path="none", optional=True),
+    ]
+    shared = {"volumes": [{"name": "shared", "emptyDir": {}}], "restartPolicy": "Never"}
+    init = container("write", f"{write} > /shared/conf/env", **mount)
+    node.apply(
+        pod("filed", container("app", "env", env=variables), initContainers=[init], **shared),
+        pod("filed-wrong", container("app", env=[key("X", "X")]), initContainers=[init], **shared),
+    )
+    [said] = await ended(node, "filed")
+    for wanted in ("ONE=first", "TWO=of two\nlines", "BOTH=first and of two\nlines"):
+        assert f"\n{wanted}\n" in f"\n{said}\n"
+    assert "NONE=" not in said
+    assert "NO_FILE=" not in said
+    waiting = await node.until(lambda: (w := node.waiting("filed-wrong")) and w.message and w)
+    assert waiting.reason == "CreateContainerConfigError"
+    place = node.layout.pod_volume(node.uid("filed-wrong"), "kubernetes.io/empty-dir", "shared")
+    assert waiting.message == f'environment variable key "X" not found in file "{place}/conf/env"'
+    await node.delete("filed", "filed-wrong")
+
+
 async def test_namespaces(node):
     def spaces(kind):
         return os.readlink(f"/proc/self/ns/{kind}")
