@@ -104,7 +104,7 @@ async def test_containers_stop_together_then_all_sandboxes():
 async def test_pre_stop_takes_whole_seconds_off_the_grace():
     starter = Starter(hooks={"a": 4.5})
     await kill(starter, pod(Container(name="a", lifecycle=HOOK)), instance("a"))
-    assert starter.of("preStop") == [(0, "preStop", "a", 32.0)]
+    assert starter.of("preStop") == [(0, "preStop", "a", 37.0)]
     assert starter.of("stop") == [(4.5, "stop", "a-0", 26)]
 
 
@@ -258,7 +258,7 @@ async def test_an_orphan_is_ended_by_what_its_labels_tell():
         },
     )
     await kill(starter, None, orphan, recorder=recorder)
-    assert starter.of("preStop") == [(0, "preStop", "a", 11.0)]
+    assert starter.of("preStop") == [(0, "preStop", "a", 16.0)]
     assert starter.of("stop") == [(1, "stop", "a-0", 8)]
     assert recorder.events[0][0] == "p_ns(u)"
 

@@ -30,6 +30,8 @@ __all__ = ["ContainerKill", "GraceHolder", "PodKill", "kill_container", "kill_po
 
 log = logging.getLogger(__name__)
 
+#: Seconds that the runtime may take for SIGKILL before a hook is cut short.
+_STOPPING = 5
 #: Seconds that a hook is given to tell how it went after its container has ended.
 _LAST_WORDS = 0.25
 
@@ -213,8 +215,9 @@ class _Killer:
         )
         hook: list[asyncio.Task[None]] = []
         if container.lifecycle is not None and container.lifecycle.preStop is not None and grace.rest() > 0:
-            # One that outlives the grace goes on in the seconds that the stop signal is given.
-            timeout = grace.rest() + MIN_STOP_SECONDS
+            # One that outlives the grace goes on in the seconds that the stop signal is given,
+            # until its container has ended.
+            timeout = grace.rest() + MIN_STOP_SECONDS + _STOPPING
             hook.append(self.owner.spawn("preStop", self._pre_stop(pod, container, status.id, timeout)))
             await self._within(grace, hook[0])
         if grace.rest() > 0 and not self.order.free(container.name):
