@@ -14,7 +14,7 @@ TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 @dataclass(slots=True)
 class Admission:
-    """ServiceAccount, DefaultTolerationSeconds and TaintNodesByCondition."""
+    """ServiceAccount, DefaultTolerationSeconds, TaintNodesByCondition and RuntimeClass."""
 
     store: Store
     #: Whether pods get the volume with the token of their service account, which must exist.
@@ -24,13 +24,14 @@ class Admission:
     def admit(self, resource: Resource, obj: Object) -> None:
         """Change a new pod or node as the plugins do.
 
-        :raises ApiError: 403, its service account does not exist.
+        :raises ApiError: 403, its service account or RuntimeClass does not exist, or says otherwise.
         """
         if resource is resources.NODES:
             defaults.not_ready_taint(obj)
         if resource is not resources.PODS:
             return
         defaults.tolerations(obj)
+        self._runtime_class(obj)
         if MIRROR in (obj["metadata"].get("annotations") or {}):
             return
         spec = obj["spec"]
@@ -49,6 +50,25 @@ class Admission:
         wanted = spec.get("automountServiceAccountToken", found.obj.get("automountServiceAccountToken", True))
         if wanted:
             self._mount(spec)
+
+    def _runtime_class(self, pod: Object) -> None:
+        """A pod gets the overhead of its RuntimeClass, and may not state another."""
+        name, given = pod["spec"].get("runtimeClassName"), pod["spec"].get("overhead")
+        found = self.store.get(resources.RUNTIME_CLASSES, "", name) if name else None
+        fixed = ((found.obj.get("overhead") if found is not None else None) or {}).get("podFixed")
+        if name and found is None:
+            problem = f'RuntimeClass "{name}" not found'
+        elif given and not fixed:
+            problem = "Pod Overhead set without corresponding RuntimeClass defined Overhead"
+        elif given and given != fixed:
+            problem = "Pod's Overhead doesn't match RuntimeClass's defined Overhead"
+        else:
+            if fixed:
+                pod["spec"]["overhead"] = dict(fixed)
+            return
+        named = pod["metadata"]["name"]
+        message = f'pods "{named}" is forbidden: pod rejected: {problem}'
+        raise errors.ApiError(403, "Forbidden", message, {"name": named, "kind": "pods"})
 
     def _mount(self, spec: Object) -> None:
         volume = "kube-api-access-" + "".join(self.randomness.choices("bcdfghjklmnpqrstvwxz2456789", k=5))

@@ -89,3 +89,39 @@ class TestHealth:
     async def test_health(self, cluster: Cluster, path: str) -> None:
         async with cluster.session.get(path) as response:
             assert (response.status, await response.text()) == (200, "ok")
+
+
+class TestRuntimeClasses:
+    CLASSES = "/apis/node.k8s.io/v1/runtimeclasses"
+
+    async def made(self, cluster: Cluster, **fields: object) -> str:
+        name = f"{cluster.namespace}-{len(fields)}"
+        body = {"metadata": {"name": name}, "handler": "h", **fields}
+        await cluster.create(self.CLASSES, body)
+        cluster.later(f"{self.CLASSES}/{name}")
+        return name
+
+    async def test_the_overhead_comes_from_the_class(self, cluster: Cluster) -> None:
+        heavy = await self.made(cluster, overhead={"podFixed": {"cpu": "10m", "memory": "1Mi"}})
+        pod = await make_pod(cluster, runtimeClassName=heavy)
+        assert pod["spec"]["overhead"] == {"cpu": "10m", "memory": "1Mi"}
+
+    @pytest.mark.parametrize(
+        ("overhead", "given", "says"),
+        [
+            ({"cpu": "10m"}, {"cpu": "11m"}, "Pod's Overhead doesn't match RuntimeClass's defined Overhead"),
+            (None, {"cpu": "11m"}, "Pod Overhead set without corresponding RuntimeClass defined Overhead"),
+        ],
+    )
+    async def test_another_overhead_is_refused(
+        self, cluster: Cluster, overhead: Object | None, given: Object, says: str
+    ) -> None:
+        more = {"overhead": {"podFixed": overhead}} if overhead else {}
+        name = await self.made(cluster, **more)
+        with pytest.raises(Refusal, match=says) as refused:
+            await make_pod(cluster, runtimeClassName=name, overhead=given)
+        assert refused.value.code == 403
+
+    async def test_a_class_must_be_there(self, cluster: Cluster) -> None:
+        with pytest.raises(Refusal, match='pod rejected: RuntimeClass "none" not found'):
+            await make_pod(cluster, runtimeClassName="none")

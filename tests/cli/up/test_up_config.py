@@ -2,6 +2,8 @@
 
 import ipaddress
 import json
+import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -11,10 +13,13 @@ from hypothesis import strategies as st
 
 from pykubelet.cli.up.config import (
     Network,
+    OciRuntime,
     Settings,
     choose_network,
     cni_config,
     containerd_config,
+    crun_wrapper,
+    oci_runtimes,
     parse_version,
     without_network,
 )
@@ -23,7 +28,11 @@ SETTINGS = Settings(
     root=Path("/b/root"),
     state=Path("/r/state"),
     socket=Path("/r/containerd.sock"),
-    runc_root=Path("/r/runc"),
+    runtimes=(
+        OciRuntime("runc", Path("/r/runc")),
+        OciRuntime("crun", Path("/r/crun"), "/usr/bin/crun"),
+        OciRuntime("runsc", Path("/r/runsc"), "/usr/bin/runsc", "io.containerd.runsc.v1"),
+    ),
     opt=Path("/b/opt"),
     cni_conf=Path("/b/cni"),
     cni_bin=Path("/usr/lib/cni"),
@@ -32,6 +41,41 @@ SETTINGS = Settings(
     snapshotter="overlayfs",
     restrict_oom_score_adj=True,
 )
+
+RUNC = "io.containerd.runc.v2"
+RUNTIMES = {
+    "runc": {"runtime_type": RUNC, "options": {"Root": "/r/runc", "SystemdCgroup": False}},
+    "crun": {
+        "runtime_type": RUNC,
+        "options": {"Root": "/r/crun", "SystemdCgroup": False, "BinaryName": "/usr/bin/crun"},
+    },
+    "runsc": {"runtime_type": "io.containerd.runsc.v1"},
+}
+
+
+@pytest.mark.parametrize(
+    ("installed", "names"),
+    [
+        ("", ["runc"]),
+        ("crun containerd-shim-runc-v2", ["runc", "crun"]),
+        # Debian's runsc comes without its shim.
+        ("runsc crun containerd-shim-runc-v2", ["runc", "crun"]),
+        ("runsc containerd-shim-runsc-v1 containerd-shim-kata-v2", ["runc", "runsc", "kata"]),
+    ],
+)
+def test_runtimes_are_those_whose_program_and_shim_are_there(installed: str, names: list[str]) -> None:
+    found = oci_runtimes(Path("/r"), lambda name: f"/usr/bin/{name}" if name in installed.split() else None)
+    assert [runtime.name for runtime in found] == names
+    assert [runtime.root for runtime in found] == [Path("/r", name) for name in names]
+
+
+def test_crun_is_called_where_cgroup_v2_is_hidden() -> None:
+    """A shell must be able to read it, whatever the names."""
+    wrapper = crun_wrapper("/opt/my crun", Path("/r/it's here"))
+    assert subprocess.run(["sh", "-n"], input=wrapper, text=True, check=False).returncode == 0
+    assert "exec '/opt/my crun' \"$@\"" in wrapper
+    (place,) = [line for line in wrapper.splitlines() if line.startswith("place=")]
+    assert shlex.split(place) == ["place=/r/it's here"]
 
 
 @pytest.mark.parametrize(
@@ -66,8 +110,7 @@ def test_configuration_of_the_first_line(version: tuple[int, int]) -> None:
     assert cri["netns_mounts_under_state_dir"] is True
     assert cri["cni"] == {"bin_dir": "/usr/lib/cni", "conf_dir": "/b/cni"}
     assert cri["containerd"]["snapshotter"] == "overlayfs"
-    runc = cri["containerd"]["runtimes"]["runc"]
-    assert runc["options"] == {"Root": "/r/runc", "SystemdCgroup": False}
+    assert cri["containerd"]["runtimes"] == RUNTIMES
 
 
 @pytest.mark.parametrize(
@@ -81,7 +124,7 @@ def test_configuration_of_the_second_line(version: tuple[int, int], binaries: di
     assert plugins["io.containerd.cri.v1.images"]["pinned_images"] == {"sandbox": "x.local/pause:v1"}
     runtime = plugins["io.containerd.cri.v1.runtime"]
     assert runtime["cni"] == {**binaries, "conf_dir": "/b/cni"}
-    assert runtime["containerd"]["runtimes"]["runc"]["options"]["Root"] == "/r/runc"
+    assert runtime["containerd"]["runtimes"] == RUNTIMES
     assert plugins["io.containerd.grpc.v1.cri"]["stream_server_address"] == "127.0.0.1"
     assert plugins["io.containerd.nri.v1.nri"] == {"disable": True}
 

@@ -7,12 +7,80 @@ Formats: containerd's configuration version 2 (1.6, 1.7) and 3 (2.x), and a CNI
 import hashlib
 import ipaddress
 import json
-from collections.abc import Iterable
+import shlex
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 #: Where private networks take their /24 from: rarely used by others, and not in 10.0.0.0/10.
 _POOL = ipaddress.IPv4Network("10.192.0.0/10")
+
+
+@dataclass(frozen=True, slots=True)
+class OciRuntime:
+    """One OCI runtime: a handler that RuntimeClasses may name, with a directory of its own."""
+
+    name: str
+    root: Path
+    #: Its program; empty for the one that the shim calls by itself.
+    program: str = ""
+    #: The kind of its shim; that of runc serves every program that is called as runc is.
+    shim: str = "io.containerd.runc.v2"
+
+    @property
+    def options(self) -> dict[str, object]:
+        """What the shim is told; other shims than runc's have a configuration of their own."""
+        if self.shim != "io.containerd.runc.v2":
+            return {}
+        program: dict[str, object] = {"BinaryName": self.program} if self.program else {}
+        return {"Root": self.root, "SystemdCgroup": False, **program}
+
+
+#: Programs and shims by which more runtimes are known, in order: handler, program, shim, its program.
+_MORE_RUNTIMES = (
+    ("crun", "crun", "io.containerd.runc.v2", "containerd-shim-runc-v2"),
+    ("runsc", "runsc", "io.containerd.runsc.v1", "containerd-shim-runsc-v1"),
+    ("kata", "", "io.containerd.kata.v2", "containerd-shim-kata-v2"),
+)
+
+
+def oci_runtimes(run_dir: Path, which: Callable[[str], str | None]) -> tuple[OciRuntime, ...]:
+    """The runtimes that this machine has, runc first; *which* finds programs."""
+    found = [OciRuntime("runc", run_dir / "runc")]
+    for name, program, shim, shim_program in _MORE_RUNTIMES:
+        path = which(program) if program else ""
+        if path is not None and which(shim_program) is not None:
+            found.append(OciRuntime(name, run_dir / name, path, shim))
+    return tuple(found)
+
+
+_CRUN_WRAPPER = """\
+#!/bin/sh -e
+# Calls crun where it finds no cgroup v2 beside v1; see pykubelet.cli.up.config.
+if [ "$1" != --hidden ]; then
+    exec unshare --mount --propagation slave "$0" --hidden "$@"
+fi
+shift
+place={place}
+mount -t tmpfs none "$place"
+for top in /sys/fs/cgroup/*; do
+    name="${{top##*/}}"
+    [ "$name" != unified ] || continue
+    mkdir "$place/$name"
+    mount --bind "$top" "$place/$name"
+done
+mount --rbind "$place" /sys/fs/cgroup
+exec {program} "$@"
+"""
+
+
+def crun_wrapper(program: str, place: Path) -> str:
+    """A script that stands for crun on a machine that crun refuses; *place* is an empty directory.
+
+    It refuses one whose second hierarchy (``unified``) has controllers, though it needs none of
+    them. In a mount namespace of its own it sees all others; nothing on the machine changes.
+    """
+    return _CRUN_WRAPPER.format(place=shlex.quote(str(place)), program=shlex.quote(program))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +90,7 @@ class Settings:
     root: Path
     state: Path
     socket: Path
-    runc_root: Path
+    runtimes: tuple[OciRuntime, ...]
     opt: Path
     cni_conf: Path
     cni_bin: Path
@@ -79,14 +147,14 @@ def _common(settings: Settings, version: int) -> list[str]:
     ]
 
 
-def _runc(prefix: str, settings: Settings) -> list[str]:
-    return [
-        _section(f"{prefix}.containerd.runtimes.runc", {"runtime_type": "io.containerd.runc.v2"}),
-        _section(
-            f"{prefix}.containerd.runtimes.runc.options",
-            {"Root": settings.runc_root, "SystemdCgroup": False},
-        ),
-    ]
+def _runtimes(prefix: str, settings: Settings) -> list[str]:
+    sections = []
+    for runtime in settings.runtimes:
+        at = f"{prefix}.containerd.runtimes.{runtime.name}"
+        sections.append(_section(at, {"runtime_type": runtime.shim}))
+        if runtime.options:
+            sections.append(_section(f"{at}.options", runtime.options))
+    return sections
 
 
 _STREAMING: dict[str, object] = {"stream_server_address": "127.0.0.1", "stream_server_port": "0"}
@@ -106,7 +174,7 @@ def _plugins_v2(settings: Settings) -> list[str]:
         ),
         _section(f"{cri}.cni", {"bin_dir": settings.cni_bin, "conf_dir": settings.cni_conf}),
         _section(f"{cri}.containerd", {"default_runtime_name": "runc", "snapshotter": settings.snapshotter}),
-        *_runc(cri, settings),
+        *_runtimes(cri, settings),
     ]
 
 
@@ -129,7 +197,7 @@ def _plugins_v3(settings: Settings, version: tuple[int, int]) -> list[str]:
         ),
         _section(f"{runtime}.cni", {**binaries, "conf_dir": settings.cni_conf}),
         _section(f"{runtime}.containerd", {"default_runtime_name": "runc"}),
-        *_runc(runtime, settings),
+        *_runtimes(runtime, settings),
         # Its socket has one fixed path, which a private containerd must not take.
         _section('plugins."io.containerd.nri.v1.nri"', {"disable": True}),
     ]

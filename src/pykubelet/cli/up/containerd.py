@@ -24,6 +24,8 @@ from pykubelet.cli.up.config import (
     choose_network,
     cni_config,
     containerd_config,
+    crun_wrapper,
+    oci_runtimes,
     parse_version,
 )
 from pykubelet.cli.up.images import PAUSE
@@ -33,6 +35,7 @@ from pykubelet.rpc.cri_v1 import ImageSpec, ImageStatusRequest
 _CAP_SYS_RESOURCE = 24
 _OVERLAY_MAGIC = 0x794C7630
 _CNI_RESULTS = Path("/var/lib/cni/results")
+_UNIFIED_CONTROLLERS = Path("/sys/fs/cgroup/unified/cgroup.controllers")
 _IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 #: A Unix socket's address ends at 107 bytes; containerd appends ``.ttrpc`` to its own.
 _SOCKET_LIMIT = 107 - len(".ttrpc")
@@ -46,6 +49,14 @@ def _may_lower_oom_score() -> bool:
     status = Path("/proc/self/status").read_text()
     effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
     return bool(int(effective.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
+
+
+def _hybrid() -> bool:
+    """Whether cgroup v2 has controllers beside v1's."""
+    try:
+        return bool(_UNIFIED_CONTROLLERS.read_text().strip())
+    except OSError:
+        return False
 
 
 def _routed_subnets() -> list[str]:
@@ -91,13 +102,14 @@ class PrivateContainerd:
         self.socket = self.run_dir / "containerd.sock"
         self.log_file = self.base_dir / "containerd.log"
         self.config_file = self.base_dir / "config.toml"
-        self.runc_root = self.run_dir / "runc"
+        self._crun = self.base_dir / "crun"
+        self.runtimes = oci_runtimes(self.run_dir, self._which)
         self._network_file = self.base_dir / "network.json"
         self._settings = Settings(
             root=self.base_dir / "root",
             state=self.run_dir / "state",
             socket=self.socket,
-            runc_root=self.runc_root,
+            runtimes=self.runtimes,
             opt=self.base_dir / "opt",
             cni_conf=self.base_dir / "cni",
             cni_bin=Path("/usr/lib/cni"),
@@ -108,6 +120,16 @@ class PrivateContainerd:
         )
         if len(os.fsencode(self.socket)) > _SOCKET_LIMIT:
             raise ContainerdError(f"{self.socket} is too long for a Unix socket")
+
+    def _which(self, program: str) -> str | None:
+        """Where a program of a runtime is: for crun on some machines what :meth:`_write_files` makes."""
+        found = shutil.which(program)
+        return str(self._crun) if found and program == "crun" and _hybrid() else found
+
+    @property
+    def runc_root(self) -> Path:
+        """Where runc keeps its state."""
+        return self.runtimes[0].root
 
     @property
     def endpoint(self) -> str:
@@ -201,7 +223,7 @@ class PrivateContainerd:
         """
         self.stop()
         sockets = leftovers.shim_sockets(self._settings.state)
-        cgroups = leftovers.delete_containers(self.runc_root)
+        cgroups = leftovers.delete_containers(self.runtimes)
         leftovers.end_shims(self.socket)
         leftovers.unmount_below([self.run_dir, self.base_dir])
         if self._network_file.exists():
@@ -229,6 +251,11 @@ class PrivateContainerd:
             forward = _IP_FORWARD.read_text().strip()
             saved = {"name": network.name, "bridge": network.bridge, "subnet": network.subnet}
             self._network_file.write_text(json.dumps({**saved, "ip_forward": forward}))
+        if _hybrid() and (crun := shutil.which("crun")):
+            place = self.run_dir / "cgroups"
+            place.mkdir(mode=0o700, exist_ok=True)
+            self._crun.write_text(crun_wrapper(crun, place))
+            self._crun.chmod(0o700)
         self.config_file.write_text(containerd_config(settings, version))
         list_file = settings.cni_conf / "10-pykubelet.conflist"
         list_file.write_text(cni_config(self.network, settings.cni_state))

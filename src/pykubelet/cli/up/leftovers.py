@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pykubelet.cli.up.config import without_network
+from pykubelet.cli.up.config import OciRuntime, without_network
 from pykubelet.linux import mountinfo, syscalls
 
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -115,20 +115,31 @@ def shim_sockets(state: Path) -> list[Path]:
     return found
 
 
-def delete_containers(runc_root: Path) -> set[Path]:
-    """Kill and delete every container of a runc root; the cgroups that they were in."""
+def delete_containers(runtimes: Iterable[OciRuntime]) -> set[Path]:
+    """Kill and delete every container of runc and of what is called as runc is; the cgroups they were in."""
     cgroups: set[Path] = set()
-    for state in runc_root.glob("*/*/state.json"):
-        with contextlib.suppress(OSError, ValueError):
-            paths = json.loads(state.read_bytes()).get("cgroup_paths", {})
-            cgroups |= {Path(path) for path in paths.values()}
-        container = state.parent
-        subprocess.run(
-            ["runc", "--root", container.parent, "delete", "--force", container.name],
-            check=False,
-            capture_output=True,
-            timeout=30,
-        )
+    for runtime in runtimes:
+        for container in runtime.root.glob("*/*"):
+            with contextlib.suppress(OSError, ValueError):
+                paths = json.loads((container / "state.json").read_bytes()).get("cgroup_paths", {})
+                cgroups |= {Path(path) for path in paths.values()}
+            with contextlib.suppress(OSError, ValueError):
+                # So crun keeps it: one path, in every hierarchy.
+                path = str(json.loads((container / "status").read_bytes())["cgroup-path"]).lstrip("/")
+                cgroups |= {top / path for top in _CGROUPS.iterdir() if (top / path).is_dir()}
+            subprocess.run(
+                [
+                    runtime.program or runtime.name,
+                    "--root",
+                    container.parent,
+                    "delete",
+                    "--force",
+                    container.name,
+                ],
+                check=False,
+                capture_output=True,
+                timeout=30,
+            )
     return cgroups
 
 
