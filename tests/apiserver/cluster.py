@@ -35,7 +35,7 @@ class Cluster(Client):
 
     def __init__(self, credentials: kubeconfig.Credentials) -> None:
         super().__init__(credentials.server, token=credentials.token, context=credentials.context())
-        self._credentials = credentials
+        self.credentials = credentials
         self.namespace = f"contract-{secrets.token_hex(4)}"
         self._made: list[str] = []
         #: TLS of a client that shows no certificate; None for plain HTTP.
@@ -54,7 +54,7 @@ class Cluster(Client):
 
     def write_kubeconfig(self, path: Path) -> Path:
         """Write a kubeconfig of the admin."""
-        return kubeconfig.write(path, self._credentials)
+        return kubeconfig.write(path, self.credentials)
 
     async def set_up(self) -> None:
         """Make the namespace, and wait until pods can be made in it."""

@@ -8,12 +8,11 @@ from typing import Any
 import aiohttp
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from tests.apiserver.client import Refusal
 from tests.apiserver.cluster import Cluster
 from tests.apiserver.contract import following, make_pod, version
+from tests.apiserver.node_identity import certificate_request
 from tests.apiserver.resources import Object
 
 
@@ -102,24 +101,14 @@ class TestEvents:
         assert (refused.value.code, refused.value.reason) == (422, "Invalid")
 
 
-def certificate_request(name: str) -> bytes:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes"),
-            x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{name}"),
-        ]
-    )
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
-    return request.public_bytes(serialization.Encoding.PEM)
-
-
 class TestCertificates:
     ROOT = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 
     async def request(self, cluster: Cluster, **more: Any) -> Object:
         spec = {
-            "request": base64.b64encode(certificate_request("contract")).decode(),
+            "request": base64.b64encode(
+                certificate_request("contract", ec.generate_private_key(ec.SECP256R1()))
+            ).decode(),
             "signerName": "kubernetes.io/kube-apiserver-client-kubelet",
             "usages": ["digital signature", "client auth"],
             "expirationSeconds": 3600,

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from tests.apiserver.client import MERGE, Refusal
 from tests.apiserver.cluster import Cluster, DoubleCluster
+from tests.apiserver.kubeconfig import write
+from tests.apiserver.node_identity import node_credentials
 from tests.apiserver.requests import Request
 from tests.apiserver.resources import Object
 from tests.apiserver.server import ApiServer
@@ -163,10 +165,20 @@ class Joined:
 
 
 @asynccontextmanager
-async def joined_node(cluster: Cluster, base: Path, containerd: Any, **config: Any) -> AsyncIterator[Joined]:
-    """A node of *cluster* that is Ready there; at the end nothing of its pods may be left."""
+async def joined_node(
+    cluster: Cluster, base: Path, containerd: Any, *, own_credentials: bool = False, **config: Any
+) -> AsyncIterator[Joined]:
+    """A node of *cluster* that is Ready there; at the end nothing of its pods may be left.
+
+    It comes with the admin's credentials, which show all requests to be well formed, or with
+    *own_credentials*, which show them to be allowed; only a real API server gives those.
+    """
     name = f"it-{secrets.token_hex(4)}"
-    kubeconfig = cluster.write_kubeconfig(base / "kubeconfig")
+    kubeconfig = base / "kubeconfig"
+    if own_credentials:
+        write(kubeconfig, await node_credentials(cluster, name))
+    else:
+        cluster.write_kubeconfig(kubeconfig)
     wanted = {"registerWithTaints": [TAINT], **config}
     async with running_node(base, containerd, name, kubeconfig=str(kubeconfig), **wanted) as node:
         joined = Joined(cluster, node)

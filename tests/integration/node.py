@@ -110,7 +110,7 @@ class Node:
             arguments.append(f"--kubeconfig={self._kubeconfig}")
         loaded = await asyncio.to_thread(load, arguments)
         await asyncio.to_thread(lambda: create_root(discover(), self.cgroup_root))
-        host = await asyncio.to_thread(look, self.name, "", self.layout.root)
+        host = await asyncio.to_thread(look, self.name, loaded.flags.nodeIP, self.layout.root)
         self.kubelet = await make_kubelet(loaded, host, self.layout)
         self._stop = asyncio.Event()
         self._running = self._tasks.spawn("kubelet", self.kubelet.run(self._stop))
