@@ -407,6 +407,7 @@ class Kubelet:
             journal=self.journal,
             metrics=self.metrics,
             probe_metrics=self.probe_metrics,
+            process_started=self.host.process_started,
             loop_problem=self.loop_problem,
         )
         self.server = kubelet_server(

@@ -27,7 +27,6 @@ from pykubelet.cri.types import ContainerState as RuntimeState
 from pykubelet.cri.types import ContainerStatus as RuntimeContainer
 from pykubelet.explain.journal import DecisionJournal
 from pykubelet.explain.story import tell
-from pykubelet.linux.process import started_at
 from pykubelet.observe.observer import Observer
 from pykubelet.pods.store import PodStore
 from pykubelet.pods.worker import PodWorkers
@@ -75,9 +74,13 @@ class LocalNodeApi:
         journal: DecisionJournal,
         metrics: Metrics,
         probe_metrics: Metrics,
+        process_started: float | None,
         loop_problem: Callable[[], str],
     ) -> None:
-        """*loop_problem* tells what is wrong with the sync loop, in one line; empty when nothing is."""
+        """*loop_problem* tells what is wrong with the sync loop, in one line; empty when nothing is.
+
+        *process_started* is when this process began, in seconds since the epoch, if that is known.
+        """
         self._node_name = node_name
         self._config = config
         self._layout = layout
@@ -91,10 +94,10 @@ class LocalNodeApi:
         self._journal = journal
         self._metrics = metrics
         self._probe_metrics = probe_metrics
-        with contextlib.suppress(OSError, ValueError):
+        if process_started is not None:
             probe_metrics.gauge(
                 "process_start_time_seconds", "Start time of the process since unix epoch in seconds."
-            ).set(started_at())
+            ).set(process_started)
         self._loop_problem = loop_problem
 
     @property

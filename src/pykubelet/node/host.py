@@ -9,6 +9,7 @@ from pykubelet.linux.addresses import AddressError, choose_node_ips, observe_net
 from pykubelet.linux.cgroup_discovery import discover
 from pykubelet.linux.cgroups import CgroupFs, hugepage_sizes
 from pykubelet.linux.machine import Machine, read_machine
+from pykubelet.linux.process import started_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Host:
     selinux: bool
     #: Whether the kernel can confine by AppArmor profiles.
     apparmor: bool = False
+    #: When this process began, in seconds since the epoch; None where the kernel does not tell.
+    process_started: float | None = None
 
 
 def node_name(override: str) -> str:
@@ -70,6 +73,7 @@ def look(name: str, node_ip: str, root_dir: Path) -> Host:
         page_sizes=hugepage_sizes(),
         swap_controller=_swap_controller(cgroups),
         selinux=Path("/sys/fs/selinux/enforce").exists(),
+        process_started=_process_started(),
         apparmor=apparmor_enabled(),
     )
 
@@ -81,6 +85,13 @@ def apparmor_enabled(root: Path = Path("/sys")) -> bool:
         return (root / "kernel/security/apparmor").exists() and switch.read_text().startswith("Y")
     except OSError:
         return False
+
+
+def _process_started() -> float | None:
+    try:
+        return started_at()
+    except (OSError, ValueError):
+        return None
 
 
 def _swap_controller(cgroups: CgroupFs) -> bool:
