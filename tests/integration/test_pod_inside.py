@@ -429,9 +429,10 @@ async def test_subpath_expressions_and_host_ports(node):
     await node.until(lambda: node.ready("expr"))
     await node.until(lambda: (place / node.full("expr") / "logs" / "x").exists())
     async with aiohttp.ClientSession() as session:
-        address = node.status("expr").podIP
-        async with session.get(f"http://{address}/") as answer:
-            assert await answer.text() == "page\n"
+        # By its own address, and by the node's and the host port.
+        for address in (node.status("expr").podIP, f"{node.status('expr').hostIP}:18099"):
+            async with session.get(f"http://{address}/") as answer:
+                assert await answer.text() == "page\n"
     waiting = await node.until(lambda: (w := node.waiting("escape")) and w.message and w)
     assert waiting.reason == "CreateContainerConfigError"
     assert not (place / "link" / "x").exists()
