@@ -204,6 +204,7 @@ class Kubelet:
             ids_per_pod=ids_per_pod(config),
             max_pods=config.maxPods,
             rng=self._rng,
+            metrics=self.metrics,
         )
         self.sources = PodConfig(clock, journal, events, adapt=gated(self._loaded.gates.enabled))
         # Known from the beginning: nothing is complete before the manifests were read.
@@ -330,6 +331,7 @@ class Kubelet:
             self.reasons,
             self.runtime_view.read,
             self.actuated.made,
+            self.user_namespaces.started,
         )
         started, signals = self.clock.now(), self._loaded.gates.enabled("ContainerStopSignals")
         return PodSyncer(

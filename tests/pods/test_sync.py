@@ -10,6 +10,7 @@ from tests.pods.recording import Cgroups, Probes, Starter, Told, Volumes
 from pykubelet.api.core import Container, Pod, PodSpec, Probe
 from pykubelet.api.meta import ObjectMeta
 from pykubelet.base.clock import LoopClock
+from pykubelet.base.errors import SandboxError, StartError
 from pykubelet.base.errors import VolumeError
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.cri.errors import Code, CriError
@@ -51,7 +52,18 @@ class World(Told):
         self.statuses = LocalStatuses(tmp_path)
         self.network, self.wanted, self.reads = "", True, 0
         self.crash_loop = CrashLoop()
-        executor = Executor(self.clock, self, self, self.starter, self.crash_loop, self.reasons, self.read)
+        #: By new sandbox, whether all went well.
+        self.sandboxes_made: list[bool] = []
+        executor = Executor(
+            self.clock,
+            self,
+            self,
+            self.starter,
+            self.crash_loop,
+            self.reasons,
+            self.read,
+            on_new_sandbox=lambda pod, well: self.sandboxes_made.append(well),
+        )
         self.syncer = PodSyncer(
             self.clock,
             self,
@@ -115,6 +127,22 @@ async def test_a_new_pod_gets_its_sandbox_and_containers_and_is_reported_running
     assert world.cgroups.there == {"u"}
     assert await world.sync(pod("web", "db")) == outcome
     assert world.starter.calls == ["prepare"]
+
+
+async def test_each_new_sandbox_is_told_of_and_how_it_went(world) -> None:
+    await world.sync(pod("web", "db"))
+    await world.sync(pod("web", "db"))
+    assert world.sandboxes_made == [True]
+    world.runtime.sandboxes.clear()
+    world.runtime.containers.clear()
+    world.starter.failing["start db"] = StartError("CreateContainerError", "no")
+    await world.sync(pod("web", "db"))
+    assert world.sandboxes_made == [True, False]
+    world.runtime.sandboxes.clear()
+    world.runtime.containers.clear()
+    world.starter.failing["sandbox 0"] = SandboxError("no")
+    await world.sync(pod("web", "db"))
+    assert world.sandboxes_made == [True, False, False]
 
 
 async def test_a_container_in_back_off_is_shown_so_and_looked_at_when_it_is_over(world) -> None:

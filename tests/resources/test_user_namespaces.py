@@ -9,9 +9,10 @@ import stat
 
 import pytest
 
-from pykubelet.api.core import Pod
+from pykubelet.api.core import Pod, PodSpec
 from pykubelet.api.meta import ObjectMeta
 from pykubelet.base.layout import Layout
+from pykubelet.base.metrics import Metrics
 from pykubelet.resources import UserNamespaceError, UserNamespaceManager, user_namespaces
 from pykubelet.resources.id_ranges import UNIT, mapping_file
 
@@ -40,6 +41,7 @@ def make(layout):
             ids_per_pod=UNIT,
             max_pods=max_pods,
             rng=random.Random(1),
+            metrics=Metrics(),
             configured=lambda: configured,
         )
 
@@ -163,6 +165,18 @@ async def test_ids_that_cannot_serve_end_the_start(make):
     assert str(caught.value) == (
         "create user namespace manager: kubelet user assigned IDs are not enough to support 4 pods"
     )
+
+
+def test_starts_are_counted(layout):
+    metrics = Metrics()
+    manager = UserNamespaceManager(
+        layout, Told(), ids_per_pod=UNIT, max_pods=1, rng=random.Random(1), metrics=metrics
+    )
+    for host_users, well in ((False, True), (False, False), (None, False), (True, True)):
+        manager.started(Pod(spec=PodSpec(hostUsers=host_users)), well)
+    lines = metrics.render().decode().splitlines()
+    assert "kubelet_started_user_namespaced_pods_total 2.0" in lines
+    assert "kubelet_started_user_namespaced_pods_errors_total 1.0" in lines
 
 
 @pytest.fixture

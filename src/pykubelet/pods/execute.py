@@ -64,8 +64,12 @@ class Executor:
         reasons: ReasonCache,
         read: Read,
         on_make: Callable[[Pod, Container], None] = lambda pod, container: None,
+        on_new_sandbox: Callable[[Pod, bool], None] = lambda pod, well: None,
     ) -> None:
-        """*on_make* hears of each container of which an instance is about to be made."""
+        """*on_make* hears of each container of which an instance is about to be made.
+
+        *on_new_sandbox* hears of each plan with a new sandbox, and whether all of it went well.
+        """
         self._clock = clock
         self._journal = journal
         self._events = events
@@ -74,29 +78,36 @@ class Executor:
         self._reasons = reasons
         self._read = read
         self._on_make = on_make
+        self._on_new_sandbox = on_new_sandbox
 
     async def carry_out(self, pod: Pod, observed: ObservedPod, plan: Plan) -> Outcome:
         """Carry out *plan*, made from *observed*; errors are in the answer, only cancellation is raised."""
         outcome = Outcome(acted=not plan.idle)
         if not await self._end(pod, observed, plan, outcome):
             return outcome
+        await self._begin(pod, observed, plan, outcome)
+        if plan.create_sandbox is not None:
+            self._on_new_sandbox(pod, not outcome.errors)
+        return outcome
+
+    async def _begin(self, pod: Pod, observed: ObservedPod, plan: Plan, outcome: Outcome) -> None:
+        """Make the sandbox and start the containers that the plan says."""
         sandbox_id = plan.sandbox_id
         if plan.create_sandbox is not None:
             made = await self._make_sandbox(pod, plan, outcome)
             if made is None:
-                return outcome
+                return
             sandbox_id, observed = made
         if not sandbox_id:
-            return outcome
+            return
         for order in plan.start_ephemeral:
             await self._start(pod, order, sandbox_id, observed, outcome)
         for order in plan.start_init:
             # A sidecar that does not start holds up nobody but those who wait for it.
             if not await self._start(pod, order, sandbox_id, observed, outcome) and not _sidecar(pod, order):
-                return outcome
+                return
         for order in plan.start:
             await self._start(pod, order, sandbox_id, observed, outcome)
-        return outcome
 
     # --- ends -----------------------------------------------------------------
 

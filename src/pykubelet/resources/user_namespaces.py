@@ -24,6 +24,7 @@ from pykubelet.api.podinfo import pod_ref
 from pykubelet.base.files import read_limited, write_atomic
 from pykubelet.base.journal import Journal
 from pykubelet.base.layout import Layout
+from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import TaskOwner
 
 from .id_ranges import IdRanges, id_space, mapping_file, parse_mapping_file, parse_subids
@@ -84,6 +85,7 @@ class UserNamespaceManager:
         ids_per_pod: int,
         max_pods: int,
         rng: random.Random,
+        metrics: Metrics,
         configured: Callable[[], tuple[int, int] | None] = configured_ids,
     ) -> None:
         self._layout = layout
@@ -92,6 +94,14 @@ class UserNamespaceManager:
         self._max_pods = max_pods
         self._rng = rng
         self._configured = configured
+        self._started = metrics.counter(
+            "kubelet_started_user_namespaced_pods_total",
+            "Cumulative number of pods with user namespaces started.",
+        )
+        self._failed = metrics.counter(
+            "kubelet_started_user_namespaced_pods_errors_total",
+            "Cumulative number of errors when starting pods with user namespaces.",
+        )
         self._ranges: IdRanges | None = None
         #: By pod, what is wrong with its file: which IDs it has is not known.
         self._unknown: dict[str, str] = {}
@@ -177,6 +187,12 @@ class UserNamespaceManager:
     async def _on_disk(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._files, partial(work, *args, **kwargs))
+
+    def started(self, pod: Pod, well: bool) -> None:
+        """A sandbox was made for the pod, or was to be; *well*: all went well up to its containers."""
+        if pod.spec.hostUsers is False:
+            self._started.inc()
+            self._failed.inc(0 if well else 1)
 
     def release(self, uid: str) -> None:
         """Nothing of the pod runs any more: take its range back soon."""
