@@ -10,8 +10,7 @@ from tests.pods.recording import Cgroups, Probes, Starter, Told, Volumes
 from pykubelet.api.core import Container, Pod, PodSpec, Probe
 from pykubelet.api.meta import ObjectMeta
 from pykubelet.base.clock import LoopClock
-from pykubelet.base.errors import SandboxError, StartError
-from pykubelet.base.errors import VolumeError
+from pykubelet.base.errors import SandboxError, StartError, VolumeError
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.cri.errors import Code, CriError
 from pykubelet.pods.crashloop import CrashLoop
