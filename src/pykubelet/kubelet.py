@@ -35,6 +35,7 @@ from pykubelet.containers.doors import (
     NoServices,
 )
 from pykubelet.containers.gc import ContainerGC
+from pykubelet.containers.log_rotator import LogRotator
 from pykubelet.containers.starter import Starter
 from pykubelet.containers.termination_message import enrich
 from pykubelet.cri.client import CriClient
@@ -80,6 +81,7 @@ from pykubelet.settings import (
     node_info,
     refresh_period,
     reservations_of,
+    rotation_policy,
     tree_config,
 )
 from pykubelet.startup import StartError, called, listening, prepare_host, tell_start
@@ -393,6 +395,14 @@ class Kubelet:
             first_pass=self.housekeeping.first_pass,
             sources_ready=self.sources.all_sources_ready,
         )
+        self.log_rotator = LogRotator(
+            self.runtime,
+            self.clock,
+            self.journal,
+            self.metrics,
+            rotation_policy(self.config),
+            self.runtime_view.running_logs,
+        )
 
     def _build_servers(self) -> None:
         self.api = LocalNodeApi(
@@ -458,6 +468,7 @@ class Kubelet:
         late.add(Stage("pull records", start=records, stop=images.stop_records))
         late.add(Stage("container manager", start=self._start_cgroups))
         late.add(Stage("container garbage collection", start=self._start_collection))
+        late.add(Stage("log rotation", start=self.log_rotator.start, stop=self.log_rotator.stop))
         late.add(Stage("first look", start=self._look_first))
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -6,7 +6,8 @@ Stands beside the composition root.
 import asyncio
 from collections.abc import Sequence
 
-from pykubelet.base.journal import Journal
+from pykubelet.base.journal import Journal, PodRef
+from pykubelet.containers.log_rotator import RunningLog
 from pykubelet.cri.door import Runtime
 from pykubelet.cri.errors import CriError
 from pykubelet.cri.types import RuntimeStatus
@@ -64,6 +65,16 @@ class RuntimeView:
         await self.settled.wait()
         return [
             pod for uid in self._observer.cached_uids() if (pod := self._observer.cached(uid)) is not None
+        ]
+
+    def running_logs(self) -> Sequence[RunningLog]:
+        """The containers that run, as last observed, and where their logs are."""
+        observed = (self._observer.cached(uid) for uid in self._observer.cached_uids())
+        return [
+            RunningLog(c.id, c.log_path, PodRef(pod.namespace, pod.name, pod.uid), c.name)
+            for pod in observed
+            if pod is not None
+            for c in pod.running
         ]
 
     async def look_first(self) -> None:

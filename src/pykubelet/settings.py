@@ -13,8 +13,9 @@ from pykubelet.api.core import ResourceList
 from pykubelet.api.node import Taint
 from pykubelet.base.layout import RUN_DIR_VARIABLE, Layout
 from pykubelet.config import KubeletConfiguration, Loaded
-from pykubelet.config.parsed import cpuset, reserved
+from pykubelet.config.parsed import cpuset, quantity, reserved
 from pykubelet.containers.gc import GCPolicy
+from pykubelet.containers.rotation import RotationPolicy
 from pykubelet.containers.settings import ContainerSettings
 from pykubelet.cri.types import RuntimeStatus
 from pykubelet.linux.cgroups import hugepage_text
@@ -195,4 +196,14 @@ def gc_policy(loaded: Loaded) -> GCPolicy:
         min_age=flags.minimumContainerTTLDuration.seconds,
         per_container=flags.maximumDeadContainersPerContainer,
         total=flags.maximumDeadContainers,
+    )
+
+
+def rotation_policy(config: KubeletConfiguration) -> RotationPolicy:
+    """When containers' logs are rotated, and how many files stay."""
+    return RotationPolicy(
+        max_size=quantity(config.containerLogMaxSize).value(),
+        max_files=config.containerLogMaxFiles,
+        workers=config.containerLogMaxWorkers,
+        interval=config.containerLogMonitorInterval.seconds,
     )

@@ -1,6 +1,7 @@
 """Reading log files: tails, following over rotation, and refusing what is no plain file."""
 
 import asyncio
+import gzip
 import os
 from contextlib import aclosing
 
@@ -100,6 +101,46 @@ async def test_follow_goes_on_over_a_rotation_and_ends_with_the_container(log_fi
         file.write(line(b"five"))
     await asyncio.wait_for(reader, 10)
     assert got == b"one\ntwo\nthree\nfour\nfive\n"
+
+
+async def test_who_follows_slowly_reads_every_file_in_between(log_file):
+    running = True
+
+    async def is_running():
+        return running
+
+    def rotate(stamp, pack=False):
+        aside = log_file.with_name(f"0.log.{stamp}")
+        log_file.rename(aside)
+        if pack:
+            aside.with_name(f"{aside.name}.gz").write_bytes(gzip.compress(aside.read_bytes()))
+            aside.unlink()
+
+    log_file.with_name("0.log.20200101-000000").write_bytes(line(b"before all"))
+    log_file.write_bytes(line(b"one"))
+    async with aclosing(read_logs(log_file, LogOptions(follow=True), is_running)) as blocks:
+        assert await anext(blocks) == b"one\n"
+        rotate("20200101-000001", pack=True)
+        log_file.write_bytes(line(b"two"))
+        rotate("20200101-000002", pack=True)
+        log_file.write_bytes(line(b"three"))
+        rotate("20200101-0000025")
+        log_file.write_bytes(line(b"four"))
+        got = b"".join([await anext(blocks) for _ in range(2)])
+        # What was being read goes, too; and the one in which the container ends.
+        rotate("20200101-000003", pack=True)
+        log_file.write_bytes(line(b"five"))
+        running = False
+        got += b"".join([block async for block in blocks])
+    assert got == b"two\nthree\nfour\nfive\n"
+
+
+async def test_a_log_just_being_rotated_is_waited_for(log_file):
+    log_file.with_name("0.log.20200101-000000").write_bytes(line(b"old"))
+    reading = TaskOwner("test").spawn("read", read(log_file))
+    await asyncio.sleep(0.1)
+    log_file.write_bytes(line(b"new"))
+    assert await asyncio.wait_for(reading, 5) == b"new\n"
 
 
 @pytest.mark.parametrize("part", ["file", "directory"])

@@ -103,6 +103,10 @@ EFFECTIVE: frozenset[str] = frozenset(
         "providerID",
         "registerNode",
         "enableSystemLogQuery",
+        "containerLogMaxSize",
+        "containerLogMaxFiles",
+        "containerLogMaxWorkers",
+        "containerLogMonitorInterval",
         "userNamespaces",
     ]
 )
@@ -142,10 +146,6 @@ NOT_YET: frozenset[str] = frozenset(
         "protectKernelDefaults",
         "iptablesMasqueradeBit",
         "iptablesDropBit",
-        "containerLogMaxSize",
-        "containerLogMaxFiles",
-        "containerLogMaxWorkers",
-        "containerLogMonitorInterval",
         "showHiddenMetricsForVersion",
         "volumePluginDir",
         "kernelMemcgNotification",

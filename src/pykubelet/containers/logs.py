@@ -9,16 +9,17 @@ otherwise have any file of the host read to him.
 import asyncio
 import contextlib
 import os
+import time
+import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from asyncinotify import Inotify, Mask
 
-from pykubelet.linux.safeopen import open_beneath, opened
-
+from .log_dir import LogDirectory, log_directory
 from .log_lines import LogDecoder, LogOptions
-from .regular import open_regular
+from .rotation import COMPRESSED, plain_name
 
 __all__ = ["LogOptions", "read_logs", "tail_start"]
 
@@ -26,13 +27,17 @@ _BLOCK = 1 << 20
 _TAIL_BLOCK = 64 << 10
 #: Seconds after which a followed file is looked at though nothing was announced.
 _FORCED_LOOK = 1.0
+#: Seconds for which a file that was set aside may still be written to after a new one was begun.
+_SETTLE = 0.2
+#: Looks at a log that is just being rotated, and the seconds between them.
+_TRIES, _BETWEEN = 20, 0.05
+#: Bytes by which a compressed file is known to be the one that was read.
+_MARK = 256
 _CHANGES = Mask.MODIFY | Mask.CREATE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE
+_GZIP = 31
 
-
-def _open(path: Path) -> BinaryIO:
-    """Open ``<logs>/<pod>/<container>/<N>.log`` without following a link below ``<logs>``."""
-    with opened(path.parents[2]) as logs:
-        return open_regular(open_beneath(logs, "/".join(path.parts[-3:]), follow=False))
+#: What comes after a file's end: more of this or the next one, perhaps more soon, or nothing as yet.
+_Next = Literal["more", "soon", "nothing"]
 
 
 def tail_start(file: BinaryIO, lines: int, end: int) -> int:
@@ -68,22 +73,91 @@ def _pread(file: BinaryIO, offset: int, length: int) -> bytes:
     return b"".join(chunks)
 
 
-class _Source:
-    """The log file being read, and its place; all methods block."""
+class _File:
+    """One file of a log and the place in it; a compressed one is unpacked on the way."""
 
-    def __init__(self, path: Path, options: LogOptions) -> None:
-        self._path = path
+    def __init__(self, file: BinaryIO, *, packed: bool = False) -> None:
+        self._file = file
+        self._unpacker = zlib.decompressobj(_GZIP) if packed else None
+        self.at = 0
+
+    @property
+    def status(self) -> os.stat_result:
+        """As the kernel has it now."""
+        return os.fstat(self._file.fileno())
+
+    @property
+    def file(self) -> BinaryIO:
+        """The file itself."""
+        return self._file
+
+    @property
+    def unread(self) -> bool:
+        """Whether it grew after its end was seen."""
+        return self._unpacker is None and self.status.st_size > self.at
+
+    def read(self, most: int) -> bytes:
+        """The next bytes, at most *most*; none at the end.
+
+        :raises OSError: unreadable.
+        """
+        if self._unpacker is None:
+            data = os.pread(self._file.fileno(), most, self.at)
+            self.at += len(data)
+            return data
+        while True:
+            packed = self._unpacker.unconsumed_tail or self._file.read(_TAIL_BLOCK)
+            try:
+                data = self._unpacker.decompress(packed, most)
+            except zlib.error as error:
+                raise OSError(f"a rotated log is broken: {error}") from error
+            if data or not packed:
+                return data
+
+    def mark(self) -> bytes:
+        """The first bytes of what it holds."""
+        if self._unpacker is None:
+            return _pread(self._file, 0, _MARK)
+        again = zlib.decompressobj(_GZIP)
+        return again.decompress(_pread(self._file, 0, _TAIL_BLOCK), _MARK)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._file.close()
+
+
+class _Source:
+    """The log being read, over all the files that it becomes; all methods block."""
+
+    def __init__(self, directory: LogDirectory, options: LogOptions) -> None:
+        self._directory = directory
         self._decoder = LogDecoder(options)
-        self._file = _open(path)
+        self._noticed = 0.0
+        #: The newest rotated file that is older than the one being read.
+        self._after = ""
+        self._file = self._open_current()
         try:
-            size = os.fstat(self._file.fileno()).st_size
+            size = self._file.status.st_size
             #: What is written later than this is not part of a reading that does not follow.
             self._end = None if options.follow else size
             tail = options.tail_lines
-            self._at = 0 if tail is None or tail < 0 else tail_start(self._file, tail, size)
+            self._file.at = 0 if tail is None or tail < 0 else tail_start(self._file.file, tail, size)
         except BaseException:
             self._file.close()
             raise
+
+    def _open_current(self) -> _File:
+        while True:
+            before = self._newest_rotated()
+            file = _File(self._directory.open(self._directory.log))
+            if self._newest_rotated() == before:
+                self._after = before
+                return file
+            # It was rotated just now.
+            file.close()
+
+    def _newest_rotated(self) -> str:
+        return max(map(plain_name, self._directory.rotated()), default="")
 
     @property
     def done(self) -> bool:
@@ -92,30 +166,63 @@ class _Source:
 
     def block(self) -> tuple[bytes, bool]:
         """The next block's output, and whether anything was read at all."""
-        length = _BLOCK if self._end is None else min(_BLOCK, self._end - self._at)
-        data = os.pread(self._file.fileno(), length, self._at) if length > 0 else b""
-        self._at += len(data)
+        length = _BLOCK if self._end is None else min(_BLOCK, self._end - self._file.at)
+        data = self._file.read(length) if length > 0 else b""
         return (self._decoder.feed(data) if data else b""), bool(data)
 
-    def rotated(self) -> bool:
-        """Whether there is more to read because another file took the name of the one that was read.
-
-        The old file is read out first: its last lines may have come after the last look.
-        """
+    def advance(self) -> _Next:
+        """What comes after the end of the file, which was just reached; opens the next file in time."""
         try:
-            fresh = _open(self._path)
-        except (OSError, ValueError):
-            return False
-        old, new = os.fstat(self._file.fileno()), os.fstat(fresh.fileno())
-        same = (old.st_dev, old.st_ino) == (new.st_dev, new.st_ino)
-        if (same and new.st_size >= self._at) or (not same and old.st_size > self._at):
-            fresh.close()
-            return not same
-        # Truncated in place counts as a new file, too.
+            return self._advance()
+        except FileNotFoundError:
+            # Renamed, compressed or removed between two looks.
+            return "soon"
+
+    def _advance(self) -> _Next:
+        newer = [name for name in self._directory.rotated() if plain_name(name) > self._after]
+        own = self._own_place(newer)
+        behind = newer[own + 1 :]
+        if not behind:
+            verdict = self._before_current(aside=bool(newer))
+            if verdict is not None:
+                return verdict
+        name = behind[0] if behind else self._directory.log
+        fresh = _File(self._directory.open(name), packed=name.endswith(COMPRESSED))
+        passed = newer[: own + 1]
+        self._after = plain_name(passed[-1]) if passed else self._after
         self._file.close()
-        self._file, self._at = fresh, 0
+        self._file, self._noticed = fresh, 0.0
         self._decoder.rewind()
-        return True
+        return "more"
+
+    def _own_place(self, newer: list[str]) -> int:
+        """Where in *newer* the file is that is being read; -1 if it is not there."""
+        own = self._file.status
+        for place, name in enumerate(newer):
+            if (found := self._directory.status(name)) is not None and os.path.samestat(found, own):
+                return place
+        if newer and newer[0].endswith(COMPRESSED):
+            with self._directory.open(newer[0]) as packed:
+                if _File(packed, packed=True).mark() == self._file.mark():
+                    return 0
+        return -1
+
+    def _before_current(self, *, aside: bool) -> _Next | None:
+        """What to do while only the current log can come next; None: go on to it."""
+        current, own = self._directory.status(self._directory.log), self._file.status
+        if current is None:
+            return "soon" if aside else "nothing"
+        if os.path.samestat(current, own):
+            if own.st_size >= self._file.at:
+                return "nothing"
+            # Truncated in place counts as a new file, too.
+            return None
+        if self._file.unread:
+            return "more"
+        now = time.monotonic()
+        self._noticed = self._noticed or now
+        # The runtime opens the new file first and writes out to the old one what it still has.
+        return None if now - self._noticed >= _SETTLE else "soon"
 
     def finish(self) -> bytes:
         """Output of a last line without end."""
@@ -137,21 +244,33 @@ async def read_logs(
     :raises OSError: there is no such file, or it cannot be read, or a link is in the way.
     :raises ValueError: it is no regular file, or in no known format.
     """
-    source = await asyncio.to_thread(_Source, path, options)
-    try:
+    with contextlib.ExitStack() as held:
+        directory = await asyncio.to_thread(held.enter_context, log_directory(path))
+        source = await _source(directory, options)
+        held.callback(source.close)
         if not options.follow:
             async for output in _to_end(source):
                 yield output
         else:
-            with Inotify() as changes:
-                changes.add_watch(path.parent, _CHANGES)
-                async for output in _follow(source, changes, is_running):
-                    yield output
+            changes = held.enter_context(Inotify())
+            changes.add_watch(path.parent, _CHANGES)
+            async for output in _follow(source, changes, is_running):
+                yield output
         rest = source.finish()
         if rest:
             yield rest
-    finally:
-        source.close()
+
+
+async def _source(directory: LogDirectory, options: LogOptions) -> _Source:
+    for _ in range(_TRIES - 1):
+        try:
+            return await asyncio.to_thread(_Source, directory, options)
+        except FileNotFoundError:
+            if not await asyncio.to_thread(directory.rotated):
+                raise
+            # Between the renaming of a full log and the runtime's opening of a new one.
+            await asyncio.sleep(_BETWEEN)
+    return await asyncio.to_thread(_Source, directory, options)
 
 
 async def _to_end(source: _Source) -> AsyncGenerator[bytes, None]:
@@ -166,19 +285,24 @@ async def _to_end(source: _Source) -> AsyncGenerator[bytes, None]:
 async def _follow(
     source: _Source, changes: Inotify, is_running: Callable[[], Awaitable[bool]]
 ) -> AsyncGenerator[bytes, None]:
-    ended = False
-    while not source.done:
+    ended, patience = False, _TRIES
+    while not source.done and patience:
         async for output in _to_end(source):
             yield output
         if source.done:
             return
-        if await asyncio.to_thread(source.rotated):
+        coming = await asyncio.to_thread(source.advance)
+        if coming == "more":
             continue
-        if ended:
+        if ended and coming == "nothing":
             return
-        if not await is_running():
+        if not ended and not await is_running():
             # What was written between the last look and the end is read in one more round.
             ended = True
+            continue
+        if coming == "soon":
+            patience -= ended
+            await asyncio.sleep(_BETWEEN)
             continue
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FORCED_LOOK):
