@@ -6,6 +6,7 @@ from typing import Any
 
 from pykubelet.base.layout import Layout
 from pykubelet.cri.memory_world import Script
+from pykubelet.linux.cgroups import Limits
 from pykubelet.resources.names import uid_of
 
 IMAGE = "example.com/app:v1"
@@ -18,6 +19,7 @@ class MemoryCgroups:
 
     def __init__(self):
         self.names = {PurePosixPath("/")}
+        self.has = {}
 
     def missing(self, name):
         return () if PurePosixPath(name) in self.names else (name,)
@@ -27,8 +29,24 @@ class MemoryCgroups:
         self.names |= {path, *path.parents}
 
     def apply(self, name, limits):
+        had = self.limits(name)
+        self.has[name] = Limits(
+            limits.cpu_shares or had.cpu_shares,
+            limits.cpu_quota or had.cpu_quota,
+            limits.cpu_period or had.cpu_period,
+            limits.memory or had.memory,
+        )
+
+    def limits(self, name):
         if PurePosixPath(name) not in self.names:
             raise FileNotFoundError(name)
+        return self.has.get(name, Limits(2, -1, 100_000, -1))
+
+    def shown(self, limits):
+        return Limits(limits.cpu_shares, limits.cpu_quota, limits.cpu_period, limits.memory)
+
+    def memory_usage(self, name):
+        return 1 << 20
 
     def children(self, name):
         return {path.name for path in self.names if path.parent == PurePosixPath(name) != path}
@@ -42,6 +60,7 @@ class MemoryCgroups:
     def remove(self, name, *, recursive=True):
         gone = PurePosixPath(name)
         self.names = {path for path in self.names if path != gone and gone not in path.parents}
+        self.has = {each: limits for each, limits in self.has.items() if PurePosixPath(each) in self.names}
 
     def pods(self):
         return {uid for path in self.names if (uid := uid_of(path.name)) is not None}

@@ -36,6 +36,7 @@ from pykubelet.containers.doors import (
 )
 from pykubelet.containers.gc import ContainerGC
 from pykubelet.containers.log_rotator import LogRotator
+from pykubelet.containers.resource_updates import ResourceUpdates
 from pykubelet.containers.starter import Starter
 from pykubelet.containers.termination_message import enrich
 from pykubelet.cri.client import CriClient
@@ -51,7 +52,7 @@ from pykubelet.node_api import LocalNodeApi
 from pykubelet.node_facts import status_facts
 from pykubelet.observe.health import RuntimeHealth
 from pykubelet.observe.observer import Observer
-from pykubelet.pods.actuated import ActuatedResources
+from pykubelet.pods.admission import AdmissionChain
 from pykubelet.pods.execute import Executor
 from pykubelet.pods.gated import gated
 from pykubelet.pods.housekeeping import Housekeeping, HousekeepingDoors
@@ -67,6 +68,7 @@ from pykubelet.probes.handlers import Handlers
 from pykubelet.probes.manager import ProbeManager
 from pykubelet.probes.types import ProbeKind
 from pykubelet.removal import Removal
+from pykubelet.resizing import Resizing, ResizingDoors, resize_rules
 from pykubelet.resources.allocatable import ReservationError, check_reservation
 from pykubelet.resources.pod_cgroups import NodeAmounts, PodCgroupManager
 from pykubelet.resources.user_namespaces import UserNamespaceError, UserNamespaceManager
@@ -288,7 +290,9 @@ class Kubelet:
             rng=self._rng,
             metrics=self.probe_metrics,
         )
-        self.actuated = ActuatedResources(self.layout.actuated_state, clock)
+        preemption = Preemption(clock, events, self._tasks, killer=lambda: self.manager)
+        admission = admission_chain(self._loaded, self.host, self.node, journal, preemption.make_room)
+        self.resizing = self._make_resizing(admission)
         self.reasons = ReasonCache()
         self.crash_loop = crash_loop_of(self._loaded)
         self.syncer = self._syncer()
@@ -303,7 +307,6 @@ class Kubelet:
             resync=config.syncFrequency.seconds,
             rng=self._rng,
         )
-        preemption = Preemption(clock, events, self._tasks, killer=lambda: self.manager)
         self.manager = PodManager(
             clock,
             journal,
@@ -312,7 +315,8 @@ class Kubelet:
             self.workers,
             ManagerDoors(
                 statuses=self.statuses,
-                admission=admission_chain(self._loaded, self.host, self.node, journal, preemption.make_room),
+                admission=admission,
+                allocation=self.resizing.allocation,
                 sources_ready=self.sources.all_sources_ready,
                 runtime_errors=self.runtime_view.errors,
                 on_desired=self._desired_changed,
@@ -320,6 +324,27 @@ class Kubelet:
                 on_died=lambda uid: self.trimmer.request(uid),
                 on_mirror=lambda mirror: None if cluster is None else cluster.mirror_changed(mirror),
                 on_shown=lambda uid: None if cluster is None else cluster.statuses.recheck(uid),
+            ),
+        )
+
+    def _make_resizing(self, admission: AdmissionChain) -> Resizing:
+        settings = container_settings(self._loaded, self.host)
+        return Resizing(
+            resize_rules(self._loaded, settings),
+            self.layout,
+            self.clock,
+            self.journal,
+            self.events,
+            self.metrics,
+            self.store,
+            ResizingDoors(
+                cgroups=self.cgroups,
+                updater=ResourceUpdates(self.runtime, settings, self.node),
+                active_pods=lambda: self.manager.active_pods(),
+                rejection=admission.admit_resized,
+                status=self.statuses.get,
+                sources_ready=self.sources.all_sources_ready,
+                sync=lambda uid, cause: self.manager.sync(uid, cause),
             ),
         )
 
@@ -332,7 +357,7 @@ class Kubelet:
             self.crash_loop,
             self.reasons,
             self.runtime_view.read,
-            self.actuated.made,
+            self.resizing.resizer,
             self.user_namespaces.started,
         )
         started, signals = self.clock.now(), self._loaded.gates.enabled("ContainerStopSignals")
@@ -348,6 +373,8 @@ class Kubelet:
                 probes=self.probes,
                 statuses=self.statuses,
                 reasons=self.reasons,
+                allocation=self.resizing.allocation,
+                resizer=self.resizing.resizer,
                 read=self.runtime_view.read,
                 node_facts=lambda pod: status_facts(self.node, started, stop_signals=signals),
                 runtime_name=lambda: self.runtime_view.name,
@@ -436,7 +463,7 @@ class Kubelet:
         early.add(Stage("data directories", start=prepare))
         early.add(Stage("journal", start=self.journal.start, stop=self.journal.stop))
         early.add(Stage("statuses", start=self.local_statuses.start, stop=self.local_statuses.stop))
-        early.add(Stage("actuated resources", start=self.actuated.start, stop=self.actuated.stop))
+        self.resizing.stages(early)
         early.add(Stage("user namespaces", start=self._start_user_namespaces, stop=self.user_namespaces.stop))
         if self.pushed is not None:
             early.add(Stage("pushed manifests", start=self.pushed.load, stop=self.pushed.close))
@@ -625,7 +652,7 @@ class Kubelet:
                 self.manager.sync(uid, f"{kind} {namespace}/{name} changed")
 
     def _known_pods(self, uids: AbstractSet[str]) -> None:
-        self.actuated.keep_only(uids)
+        self.resizing.keep_only(uids)
         # What the runtime still has may run.
         self.user_namespaces.keep_only({*uids, *self.observer.uids()})
 

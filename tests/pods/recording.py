@@ -1,6 +1,6 @@
 """Recording doubles of the doors of a pod's worker, over the model of a runtime."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from tests.pods.model import ModelRuntime, Verdicts, sandbox
 
@@ -8,6 +8,7 @@ from pykubelet.base.clock import LoopClock
 from pykubelet.base.errors import SandboxError, StartError
 from pykubelet.base.journal import NullJournal
 from pykubelet.cri.types import ContainerState, SandboxState
+from pykubelet.linux.cgroups import Limits
 
 
 class Told(NullJournal):
@@ -111,10 +112,14 @@ class Probes(Verdicts):
 
 
 class Cgroups:
-    """Cgroups by pod UID."""
+    """Cgroups by pod UID; their limits are those that *wanted* says, until they are set."""
 
     def __init__(self) -> None:
         self.there: set[str] = set()
+        self.wanted = Limits()
+        self.has: dict[str, Limits] = {}
+        self.usage: tuple[int | None, dict[str, int | None]] = (None, {})
+        self.written: list[Limits] = []
         self.failing: dict[str, OSError] = {}
         self.destroyed: list[str] = []
         self.qos = 0
@@ -122,10 +127,24 @@ class Cgroups:
     async def exists(self, pod) -> bool:
         return pod.metadata.uid in self.there
 
-    async def ensure(self, pod) -> None:
+    async def ensure(self, pod):
         if "ensure" in self.failing:
             raise self.failing["ensure"]
         self.there.add(pod.metadata.uid)
+        return self.has.setdefault(pod.metadata.uid, self.wanted), self.wanted
+
+    async def limits(self, pod):
+        return self.has.get(pod.metadata.uid, self.wanted)
+
+    async def set_limits(self, pod, limits) -> None:
+        if "set" in self.failing:
+            raise self.failing["set"]
+        self.written.append(limits)
+        changed = {key: value for key, value in asdict(limits).items() if value is not None}
+        self.has[pod.metadata.uid] = replace(await self.limits(pod), **changed)
+
+    async def memory_usage(self, pod, container_ids):
+        return self.usage
 
     async def destroy(self, uid) -> None:
         self.destroyed.append(uid)

@@ -4,6 +4,8 @@ import asyncio
 
 import msgspec
 import pytest
+from tests.pods.recording import Cgroups
+from tests.pods.resizing import Resizing
 from tests.pods.test_worker import Script, pod
 
 from pykubelet.api.admission import Rejection
@@ -35,6 +37,17 @@ class Node(Script):
         self.untidy = 0
 
     def start(self) -> None:
+        self.resizing = Resizing(
+            self.clock,
+            self,
+            Cgroups(),
+            desired=self.store.get,
+            active=lambda: self.manager.active_pods(),
+            rejection=lambda pod, others: self.refusal,
+            status=self.statuses.get,
+            ready=lambda: self.ready,
+            sync=lambda uid, cause: self.manager.sync(uid, cause),
+        )
         self.manager = PodManager(
             self.clock,
             self,
@@ -44,6 +57,7 @@ class Node(Script):
             ManagerDoors(
                 statuses=self.statuses,
                 admission=AdmissionChain([self], self, lambda pod, victims: None),
+                allocation=self.resizing.allocation,
                 sources_ready=lambda: self.ready,
                 runtime_errors=lambda: self.errors,
                 on_desired=lambda pod: None,

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from tests.pods.model import ModelRuntime
 from tests.pods.recording import Cgroups, Probes, Starter, Told, Volumes
+from tests.pods.resizing import Resizing
 
 from pykubelet.api.core import Container, Pod, PodSpec, Probe
 from pykubelet.api.meta import ObjectMeta
@@ -53,6 +54,7 @@ class World(Told):
         self.crash_loop = CrashLoop()
         #: By new sandbox, whether all went well.
         self.sandboxes_made: list[bool] = []
+        self.resizing = Resizing(self.clock, self, self.cgroups)
         executor = Executor(
             self.clock,
             self,
@@ -61,6 +63,7 @@ class World(Told):
             self.crash_loop,
             self.reasons,
             self.read,
+            self.resizing.resizer,
             on_new_sandbox=lambda pod, well: self.sandboxes_made.append(well),
         )
         self.syncer = PodSyncer(
@@ -75,6 +78,8 @@ class World(Told):
                 probes=self.probes,
                 statuses=self.statuses,
                 reasons=self.reasons,
+                allocation=self.resizing.allocation,
+                resizer=self.resizing.resizer,
                 read=self.read,
                 node_facts=lambda pod: NodeFacts(host_ips=("192.0.2.1",)),
                 runtime_name=lambda: "containerd",

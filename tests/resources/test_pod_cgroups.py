@@ -17,6 +17,8 @@ from pykubelet.resources.pod_cgroups import NodeAmounts, PodCgroupManager, TreeC
 from pykubelet.resources.values import PodCgroupConfig
 
 CONTROLLERS = "cpuset cpu memory hugetlb pids"
+#: What the kernel's files of a new cgroup say.
+KERNELS = {"cpu.max": "max 100000", "cpu.weight": "100", "memory.max": "max", "memory.current": "4096"}
 HANDED = "+cpuset +cpu +memory +hugetlb +pids"
 GIB = 1 << 30
 
@@ -30,6 +32,9 @@ class PopulatedV2(CgroupV2):
         for part in name.strip("/").split("/"):
             directory /= part
             (directory / "cgroup.controllers").write_text(CONTROLLERS)
+            for file, value in KERNELS.items():
+                if not (directory / file).exists():
+                    (directory / file).write_text(value)
 
 
 class Book(NullJournal):
@@ -95,11 +100,11 @@ def manager(fs, book):
 
 
 def recorded(root: Path) -> dict[str, str]:
-    """What was written below *root*, without the kernel's own file."""
+    """What was written below *root*, without what the kernel's own files say."""
     return {
         str(path.relative_to(root)): path.read_text()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != "cgroup.controllers"
+        if path.is_file() and path.name != "cgroup.controllers" and KERNELS.get(path.name) != path.read_text()
     }
 
 
@@ -260,7 +265,7 @@ async def test_reasserted_every_minute(fs, book, tmp_path, make_pod, make_contai
     owner.spawn("reassert", pods.reassert(lambda: [make_pod(make_container("a", {"cpu": "1"}))]))
     await asyncio.sleep(1)
     weight = tmp_path / "kubepods/burstable/cpu.weight"
-    assert not weight.exists()
+    assert weight.read_text() == KERNELS["cpu.weight"]
     await asyncio.sleep(60)
     assert weight.read_text() == "39"
     weight.write_text("1")

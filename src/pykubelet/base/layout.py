@@ -67,8 +67,13 @@ class Layout:
         return self.root / "journal.jsonl"
 
     @property
+    def allocated_state(self) -> Path:
+        """Which resources are allocated to each pod; upstream's file."""
+        return self.root / "allocated_pods_state"
+
+    @property
     def actuated_state(self) -> Path:
-        """Which resources each container was made with, for upstream's kubelet."""
+        """Which resources each container was made with or changed to; upstream's file."""
         return self.root / "actuated_pods_state"
 
     @property

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pykubelet.api.core import Container, Pod, ResourceList
+import msgspec
+
+from pykubelet.api.core import Container, Pod, ResourceList, ResourceRequirements
 from pykubelet.api.oom import oom_score_adj
 from pykubelet.api.podinfo import is_critical
 from pykubelet.api.quantity import Quantity
 from pykubelet.api.resources import container_limit
-from pykubelet.linux.cfs import UNLIMITED_QUOTA, milli_to_quota, milli_to_shares
+from pykubelet.linux.cfs import UNLIMITED_QUOTA, milli_to_quota, milli_to_shares, shares_to_milli
+from pykubelet.linux.cgroups import Limits
 from pykubelet.rpc import cri_v1
 
 from .settings import ContainerSettings
@@ -73,6 +76,14 @@ def _huge_pages(pod: Pod, container: Container, sizes: Sequence[str]) -> list[cr
     return [cri_v1.HugepageLimit(page_size=size, limit=wanted.get(size, 0)) for size in sizes]
 
 
+def may_swap(pod: Pod, container: Container, qos: str, settings: ContainerSettings) -> bool:
+    """Whether the container is granted swap at all."""
+    if settings.swap_behavior != "LimitedSwap" or not settings.cgroup_v2 or not settings.swap_controller:
+        return False
+    request = container.resources.requests.get("memory")
+    return qos == "Burstable" and not is_critical(pod) and request != container.resources.limits.get("memory")
+
+
 def swap_limit(
     pod: Pod, container: Container, qos: str, settings: ContainerSettings, machine: MachineFacts
 ) -> int:
@@ -113,4 +124,46 @@ def container_resources(
             resources.unified["memory.swap.max"] = str(swap_limit(pod, container, qos, settings, machine))
         else:
             resources.memory_swap_limit_in_bytes = resources.memory_limit_in_bytes
+    return resources
+
+
+def updated_resources(
+    pod: Pod,
+    container: Container,
+    resources: ResourceRequirements,
+    before: ResourceRequirements,
+    qos: str,
+    settings: ContainerSettings,
+    machine: MachineFacts,
+) -> cri_v1.LinuxContainerResources:
+    """What a running container that had *before* is told when it has *resources* from now on.
+
+    A limit that is lifted has to be said: a zero would leave it.
+    """
+    changed = msgspec.structs.replace(container, resources=resources)
+    numbers = container_resources(pod, changed, qos, settings, machine)
+    if before.limits.get("cpu") and settings.cpu_cfs_quota and not numbers.cpu_quota:
+        numbers.cpu_quota = UNLIMITED_QUOTA
+    if before.limits.get("memory") and not numbers.memory_limit_in_bytes:
+        numbers.memory_limit_in_bytes = -1
+        if settings.swap_controller and not settings.cgroup_v2:
+            numbers.memory_swap_limit_in_bytes = -1
+    return numbers
+
+
+def sandbox_resources(pod: Pod, limits: Limits) -> cri_v1.LinuxContainerResources:
+    """The limits of a pod's cgroup as the runtime is told them: without the pod's overhead."""
+    cpu, memory = pod.spec.overhead.get("cpu"), pod.spec.overhead.get("memory")
+    resources = cri_v1.LinuxContainerResources(
+        cpu_period=limits.cpu_period or 0,
+        cpu_quota=limits.cpu_quota or 0,
+        cpu_shares=limits.cpu_shares or 0,
+        memory_limit_in_bytes=limits.memory or 0,
+    )
+    if cpu is not None and resources.cpu_quota > 0 and resources.cpu_period:
+        resources.cpu_quota -= milli_to_quota(cpu.milli_value(), resources.cpu_period)
+    if cpu is not None and resources.cpu_shares:
+        resources.cpu_shares = milli_to_shares(shares_to_milli(resources.cpu_shares) - cpu.milli_value())
+    if memory is not None and resources.memory_limit_in_bytes > 0:
+        resources.memory_limit_in_bytes -= memory.value()
     return resources

@@ -62,7 +62,8 @@ def pod_labels(pod: Pod) -> Mapping[str, str]:
     return {**meta.labels, **own}
 
 
-def _overhead(pod: Pod, settings: ContainerSettings) -> cri_v1.LinuxContainerResources:
+def overhead_resources(pod: Pod, settings: ContainerSettings) -> cri_v1.LinuxContainerResources:
+    """What a pod takes beyond its containers."""
     overhead = pod.spec.overhead
     if not overhead:
         return cri_v1.LinuxContainerResources()
@@ -117,6 +118,6 @@ def sandbox_config(
             sysctls={normalize_sysctl(s.name): s.value for s in sysctls},
             security_context=sandbox_security(pod, security),
             resources=_total(pod, settings, exclusive=exclusive_cpus),
-            overhead=_overhead(pod, settings),
+            overhead=overhead_resources(pod, settings),
         ),
     )

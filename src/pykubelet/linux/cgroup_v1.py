@@ -14,8 +14,10 @@ from .cgroups import (
     hugepage_text,
     kill_all,
     pids_below,
+    read_number,
     read_text,
     remove_tree,
+    whole_pages,
     write_file,
 )
 
@@ -28,6 +30,9 @@ REQUIRED = ("cpu", "cpuacct", "cpuset", "memory")
 #: containers into it as well, so that a pod's cgroup is made and removed there like in all others.
 HYBRID = Path("/sys/fs/cgroup/unified")
 _HYBRID_KEY = "unified"
+
+#: What a memory limit is at least that binds nobody (the kernel's greatest, rounded to pages).
+_NO_MEMORY_LIMIT = 1 << 62
 
 _CPUSET_INHERITED = ("cpuset.cpus", "cpuset.mems")
 
@@ -144,6 +149,26 @@ class CgroupV1:
                 late_period = (path, value)
         if late_period is not None:
             self._write(*late_period)
+
+    def limits(self, name: str) -> Limits:
+        """See :class:`CgroupFs`."""
+        cpu, memory = self.path("cpu", name), self.path("memory", name)
+        limit = read_number(memory / "memory.limit_in_bytes")
+        return Limits(
+            cpu_shares=read_number(cpu / "cpu.shares"),
+            cpu_quota=read_number(cpu / "cpu.cfs_quota_us"),
+            cpu_period=read_number(cpu / "cpu.cfs_period_us"),
+            memory=-1 if limit >= _NO_MEMORY_LIMIT else limit,
+        )
+
+    def shown(self, limits: Limits) -> Limits:
+        """See :class:`CgroupFs`."""
+        memory = None if limits.memory is None else whole_pages(limits.memory)
+        return Limits(limits.cpu_shares, limits.cpu_quota, limits.cpu_period, memory)
+
+    def memory_usage(self, name: str) -> int:
+        """See :class:`CgroupFs`."""
+        return read_number(self.path("memory", name) / "memory.usage_in_bytes")
 
     def children(self, name: str) -> set[str]:
         """See :class:`CgroupFs`."""

@@ -5,7 +5,7 @@ import errno
 from pathlib import Path
 from typing import Literal
 
-from .cfs import DEFAULT_PERIOD, shares_to_weight
+from .cfs import DEFAULT_PERIOD, shares_to_weight, weight_to_shares
 from .cgroups import (
     CgroupError,
     Limits,
@@ -15,8 +15,10 @@ from .cgroups import (
     hugepage_text,
     kill_all,
     pids_below,
+    read_number,
     read_text,
     remove_tree,
+    whole_pages,
     write_file,
 )
 
@@ -121,6 +123,30 @@ class CgroupV2:
             except OSError as error:
                 if not (".rsvd." in file and error.errno in {errno.ENOENT, errno.EACCES, errno.EPERM}):
                     raise
+
+    def limits(self, name: str) -> Limits:
+        """See :class:`CgroupFs`."""
+        directory = self.path(name)
+        quota, _, period = read_text(directory / "cpu.max").partition(" ")
+        try:
+            return Limits(
+                cpu_shares=weight_to_shares(read_number(directory / "cpu.weight")),
+                cpu_quota=-1 if quota == "max" else int(quota),
+                cpu_period=int(period or DEFAULT_PERIOD),
+                memory=read_number(directory / "memory.max"),
+            )
+        except ValueError as error:
+            raise CgroupError(errno.EINVAL, f"cpu.max: {error}", str(directory)) from error
+
+    def shown(self, limits: Limits) -> Limits:
+        """See :class:`CgroupFs`; shares come back from a coarser weight."""
+        shares = None if not limits.cpu_shares else weight_to_shares(shares_to_weight(limits.cpu_shares))
+        memory = None if limits.memory is None else whole_pages(limits.memory)
+        return Limits(shares, limits.cpu_quota, limits.cpu_period, memory)
+
+    def memory_usage(self, name: str) -> int:
+        """See :class:`CgroupFs`."""
+        return read_number(self.path(name) / "memory.current")
 
     def children(self, name: str) -> set[str]:
         """See :class:`CgroupFs`."""

@@ -21,6 +21,7 @@ _REMOVE_TRIES = 10
 _MAX_DEPTH = 32
 _TEXT_LIMIT = 64 * 1024
 _PROCS_LIMIT = 1024 * 1024
+_PAGE = os.sysconf("SC_PAGESIZE")
 
 Write = Callable[[Path, str], None]
 
@@ -70,6 +71,24 @@ class CgroupFs(Protocol):
         """Write the limits.
 
         :raises OSError: the cgroup is missing or the kernel refused.
+        """
+        ...
+
+    def limits(self, name: str) -> Limits:
+        """The CPU and memory limits that are in force; -1 is no limit.
+
+        :raises OSError: the cgroup is missing or cannot be read.
+        """
+        ...
+
+    def shown(self, limits: Limits) -> Limits:
+        """The CPU and memory limits of *limits* as :meth:`limits` shows them once they are written."""
+        ...
+
+    def memory_usage(self, name: str) -> int:
+        """Bytes of memory that are charged to the cgroup and those below.
+
+        :raises OSError: the cgroup is missing or cannot be read.
         """
         ...
 
@@ -182,6 +201,24 @@ def read_text(path: Path, limit: int = _TEXT_LIMIT) -> str:
     :raises OSError: it cannot be read.
     """
     return read_limited(path, limit).decode().rstrip("\n")
+
+
+def read_number(path: Path) -> int:
+    """A cgroup file that holds one number; ``max`` is -1.
+
+    :raises OSError: it cannot be read.
+    :raises CgroupError: it holds something else.
+    """
+    text = read_text(path).strip()
+    try:
+        return -1 if text == "max" else int(text)
+    except ValueError as error:
+        raise CgroupError(errno.EINVAL, f"{text!r} is no number", str(path)) from error
+
+
+def whole_pages(size: int) -> int:
+    """A memory limit in bytes as the kernel keeps it: in whole pages."""
+    return size if size < 0 else size // _PAGE * _PAGE
 
 
 def child_names(directory: Path) -> set[str]:

@@ -1,12 +1,13 @@
 """The doors of this room: what a pod's worker needs from others, and what it offers them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from pykubelet.api.admission import Rejection
-from pykubelet.api.core import Container, ContainerKind, Pod, PodStatus
+from pykubelet.api.core import Container, ContainerKind, Pod, PodStatus, ResourceRequirements
 from pykubelet.cri.types import ContainerStatus
+from pykubelet.linux.cgroups import Limits
 from pykubelet.observe.types import ObservedPod
 
 
@@ -43,10 +44,36 @@ class PodCgroups(Protocol):
         """Whether the pod's cgroup is there in every hierarchy in use."""
         ...
 
-    async def ensure(self, pod: Pod) -> None:
-        """Create the pod's cgroup with its limits, or correct them.
+    async def ensure(self, pod: Pod) -> tuple[Limits, Limits]:
+        """Create the pod's cgroup with its limits if it is missing.
+
+        One that is there keeps its CPU and memory limits, which follow a resize's own order. Returns
+        those that it has, and those that it should have; both empty where pods have no cgroups.
 
         :raises OSError: the kernel refused.
+        """
+        ...
+
+    async def limits(self, pod: Pod) -> Limits:
+        """The CPU and memory limits that the pod's cgroup has; empty where pods have no cgroups.
+
+        :raises OSError: they cannot be read.
+        """
+        ...
+
+    async def set_limits(self, pod: Pod, limits: Limits) -> None:
+        """Change some limits of the pod's cgroup.
+
+        :raises OSError: the kernel refused.
+        """
+        ...
+
+    async def memory_usage(
+        self, pod: Pod, container_ids: Sequence[str]
+    ) -> tuple[int | None, Mapping[str, int | None]]:
+        """Bytes that the pod uses, and those containers of it by ID; None where it is not known.
+
+        :raises OSError: they cannot be read.
         """
         ...
 
@@ -119,6 +146,31 @@ class ContainerStarter(Protocol):
 
     async def clean_pod(self, pod_uid: str, namespace: str, name: str) -> None:
         """Remove the pod's log directory and other files this room made for it."""
+        ...
+
+
+class ResourceUpdater(Protocol):
+    """Tells the runtime of other resources; the room ``containers`` implements it."""
+
+    async def update_container(
+        self,
+        pod: Pod,
+        container: Container,
+        container_id: str,
+        resources: ResourceRequirements,
+        before: ResourceRequirements,
+    ) -> None:
+        """The running container, which has *before*, has *resources* from now on.
+
+        :raises CriError: the runtime refused.
+        """
+        ...
+
+    async def update_sandbox(self, pod: Pod, sandbox_id: str, limits: Limits) -> None:
+        """The pod's cgroup is about to get *limits*; a runtime that does not care is fine.
+
+        :raises CriError: the runtime refused.
+        """
         ...
 
 

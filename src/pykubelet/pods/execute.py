@@ -26,6 +26,7 @@ from .doors import ContainerStarter
 from .holder import GraceHolder
 from .orders import KillContainer, KillReason, Plan, RemoveContainer, StartContainer
 from .reasons import ReasonCache
+from .resize.resizer import Resizer
 from .termination import kill_container, kill_pod
 
 
@@ -63,13 +64,10 @@ class Executor:
         crash_loop: CrashLoop,
         reasons: ReasonCache,
         read: Read,
-        on_make: Callable[[Pod, Container], None] = lambda pod, container: None,
+        resizer: Resizer,
         on_new_sandbox: Callable[[Pod, bool], None] = lambda pod, well: None,
     ) -> None:
-        """*on_make* hears of each container of which an instance is about to be made.
-
-        *on_new_sandbox* hears of each plan with a new sandbox, and whether all of it went well.
-        """
+        """*on_new_sandbox* hears of each plan with a new sandbox, and whether all of it went well."""
         self._clock = clock
         self._journal = journal
         self._events = events
@@ -77,7 +75,7 @@ class Executor:
         self._crash_loop = crash_loop
         self._reasons = reasons
         self._read = read
-        self._on_make = on_make
+        self._resizer = resizer
         self._on_new_sandbox = on_new_sandbox
 
     async def carry_out(self, pod: Pod, observed: ObservedPod, plan: Plan) -> Outcome:
@@ -100,6 +98,11 @@ class Executor:
             sandbox_id, observed = made
         if not sandbox_id:
             return
+        if plan.resize is not None:
+            # What fails here is tried again later; nothing else waits for it.
+            problem = await self._resizer.carry_out(pod, plan.resize, sandbox_id)
+            if problem:
+                outcome.failed(problem)
         for order in plan.start_ephemeral:
             await self._start(pod, order, sandbox_id, observed, outcome)
         for order in plan.start_init:
@@ -223,7 +226,7 @@ class Executor:
             container=order.container,
             cause=order.cause,
         )
-        self._on_make(pod, container)
+        await self._resizer.making(pod, container)
         try:
             await self._starter.start_container(pod, container, order.kind, sandbox_id, observed)
         except StartError as error:

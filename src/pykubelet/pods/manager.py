@@ -24,6 +24,7 @@ from .admission import AdmissionChain
 from .doors import StatusChange, StatusSink
 from .grace import kill_timeout
 from .lifecycle import KillRequest, WorkerUpdate, final_phase
+from .resize.allocation import POD_TERMINATED, PODS_REMOVED, Allocation
 from .sources import Op, PodConfig, PodUpdate
 from .status_merge import settle_status
 from .store import PodStore
@@ -41,6 +42,7 @@ class ManagerDoors:
 
     statuses: StatusSink
     admission: AdmissionChain
+    allocation: Allocation
     sources_ready: Callable[[], bool]
     #: Why the runtime cannot be worked with now; empty when it can.
     runtime_errors: Callable[[], Sequence[str]]
@@ -127,6 +129,11 @@ class PodManager:
             except Exception:
                 # One pod that cannot be handled must not stop the others.
                 log.exception("handling %s of pod %s failed", update.op.name, pod_ref(pod))
+        if update.op is Op.ADD:
+            # Only now: a resize must not take what a pod of the same update has.
+            self._doors.allocation.added(pod for pod in update.pods if self._admitted(pod))
+        elif update.op is Op.REMOVE:
+            self._doors.allocation.retry(PODS_REMOVED)
         self._doors.on_untidy()
 
     def _add(self, pod: Pod, source: str) -> None:
@@ -149,7 +156,11 @@ class PodManager:
             WorkerUpdate("create", pod, self._store.mirror_of(pod), cause=f"added by source {source}")
         )
 
+    def _admitted(self, pod: Pod) -> bool:
+        return not is_mirror(pod) and self._workers.state(pod.metadata.uid) is not None
+
     def _change(self, pod: Pod, source: str) -> None:
+        before = self._store.get(pod.metadata.uid)
         self._store.set(pod)
         if is_mirror(pod):
             self._mirror_changed(pod)
@@ -162,6 +173,7 @@ class PodManager:
             # It was refused as it was; as it is now it may be taken.
             self._begin(pod, source)
             return
+        self._doors.allocation.changed(before, pod)
         self._workers.update(
             WorkerUpdate("update", pod, self._store.mirror_of(pod), cause=f"{text} by source {source}")
         )
@@ -178,6 +190,7 @@ class PodManager:
         if not self._doors.sources_ready():
             # Another source may still bring it; housekeeping ends it when all were seen.
             return
+        self._doors.allocation.removed(pod.metadata.uid)
         if self._workers.state(pod.metadata.uid) is not None:
             self._workers.update(
                 WorkerUpdate("kill", pod, self._store.mirror_of(pod), cause=f"removed from source {source}")
@@ -205,8 +218,8 @@ class PodManager:
     # --- admission ------------------------------------------------------------
 
     def active_pods(self) -> list[Pod]:
-        """Admitted pods that have not ended: those whose resources are in use."""
-        return [pod for pod in self._store.pods() if self._active(pod)]
+        """Admitted pods that have not ended, as allocated: those whose resources are in use."""
+        return [self._doors.allocation.allocated(pod) for pod in self._store.pods() if self._active(pod)]
 
     def _active(self, pod: Pod) -> bool:
         state = self._workers.state(pod.metadata.uid)
@@ -228,9 +241,12 @@ class PodManager:
             self._doors.statuses.remove(uid)
 
     def _admit(self, pod: Pod) -> bool:
+        # What was allocated before this daemon began is what runs, whatever the pod asks for now.
+        pod = self._doors.allocation.allocated(pod)
         others = [other for other in self.active_pods() if other.metadata.uid != pod.metadata.uid]
         rejection = self._doors.admission.admit(pod, others)
         if rejection is None:
+            self._doors.allocation.admitted(pod)
             return True
         self._events.pod_event(pod_ref(pod), "Warning", rejection.reason, rejection.message)
         old = self._doors.statuses.get(pod.metadata.uid) or pod.status
@@ -273,11 +289,13 @@ class PodManager:
         pod = self._store.get(uid)
         if pod is None or again:
             self._workers.forget(uid)
+            self._doors.allocation.removed(uid)
         if pod is None:
             self._doors.statuses.remove(uid)
         elif again:
             self._doors.statuses.remove(uid)
             self._add(pod, pod.metadata.annotations.get("kubernetes.io/config.source", "api"))
+        self._doors.allocation.retry(POD_TERMINATED)
         self._doors.on_untidy()
 
     async def kill(

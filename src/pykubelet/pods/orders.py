@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from pykubelet.api.core import ContainerKind
 
+from .resize.plan import Change, ResizePlan
+
 
 class KillReason(enum.Enum):
     """Why a single container is killed; a probe's own grace period goes with its reason."""
@@ -52,6 +54,13 @@ class KillContainer:
     cause: str
 
 
+def restart_for_resize(change: Change) -> KillContainer:
+    """The order that stops a container whose ``resizePolicy`` wants it restarted for *change*."""
+    message = f"Container {change.container} resize requires restart"
+    cause = f"other resources are allocated to {change.container}, its resizePolicy says RestartContainer"
+    return KillContainer(change.container, change.id, message, KillReason.OTHER, cause)
+
+
 @dataclass(frozen=True, slots=True)
 class RemoveContainer:
     """Remove one dead container from the runtime."""
@@ -75,6 +84,8 @@ class Plan:
     create_sandbox: CreateSandbox | None = None
     #: The sandbox that new containers go into when none is created; empty if none is ready.
     sandbox_id: str = ""
+    #: What is resized in place, before anything starts.
+    resize: ResizePlan | None = None
     start_ephemeral: tuple[StartContainer, ...] = ()
     start_init: tuple[StartContainer, ...] = ()
     start: tuple[StartContainer, ...] = ()
@@ -87,6 +98,7 @@ class Plan:
             or self.kill
             or self.remove
             or self.create_sandbox
+            or self.resize
             or self.start_ephemeral
             or self.start_init
             or self.start

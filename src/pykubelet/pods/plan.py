@@ -4,6 +4,9 @@ The plan is recomputed from the whole observation each time; it remembers nothin
 Back-off is not its matter: it orders a start, :mod:`.crashloop` says when.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from pykubelet.api.container_hash import container_hash
 from pykubelet.api.core import Container, Pod
 from pykubelet.cri.types import ContainerState, ContainerStatus
@@ -18,8 +21,10 @@ from .orders import (
     Plan,
     RemoveContainer,
     StartContainer,
+    restart_for_resize,
 )
 from .plan_init import InitPlan, plan_init
+from .resize.plan import Change, InForce, changes, plan_resize
 from .restart import (
     any_regular_created,
     policy_text,
@@ -38,12 +43,14 @@ def plan_pod(
     verdicts: Verdicts,
     terminating: str = "",
     restart_all: bool = False,
+    in_force: InForce | None = None,
 ) -> Plan:
     """Everything that this look at the pod orders.
 
     *verdicts* are the probes' by container ID. *terminating* is why the pod is being
     ended, if it is: then nothing starts. *restart_all* is whether the pod's status
-    says ``AllContainersRestarting`` (:func:`.restart.restart_all_runs`).
+    says ``AllContainersRestarting`` (:func:`.restart.restart_all_runs`). *in_force* is what
+    the pod's resources are, to be compared with its spec; without it nothing is resized.
     """
     if terminating:
         return Plan(kill_pod=KillPod(terminating)) if _something_lives(observed) else Plan()
@@ -52,9 +59,28 @@ def plan_pod(
         if removals:
             return Plan(remove=removals)
     need = sandbox_need(pod, observed)
+    found = {} if in_force is None else changes(pod, observed, in_force)
     if need.needed:
-        return _plan_new_sandbox(pod, observed, need)
-    return _plan_in_sandbox(pod, observed, need, verdicts)
+        plan = _plan_new_sandbox(pod, observed, need)
+    else:
+        restarts = {name: change for name, change in found.items() if change.restart}
+        plan = _plan_in_sandbox(pod, observed, need, verdicts, restarts)
+    return plan if in_force is None else _with_resize(pod, plan, found, in_force)
+
+
+def _with_resize(pod: Pod, plan: Plan, found: Mapping[str, Change], in_force: InForce) -> Plan:
+    """*plan*, and what gives the containers that it leaves alone, and the pod, what is allocated."""
+    ends = plan.kill_pod is not None
+    if ends and plan.create_sandbox is None:
+        return plan
+    killed = {order.id for order in plan.kill}
+    kept = {
+        name: change
+        for name, change in found.items()
+        if not ends and not change.restart and change.id not in killed
+    }
+    restarted = [name for name, change in found.items() if change.restart and change.id in killed]
+    return replace(plan, resize=plan_resize(pod, kept, in_force, restarted))
 
 
 def _something_lives(observed: ObservedPod) -> bool:
@@ -121,9 +147,12 @@ def _purge_init(pod: Pod, observed: ObservedPod, cause: str) -> tuple[RemoveCont
 # --- in the present sandbox ---------------------------------------------------
 
 
-def _plan_in_sandbox(pod: Pod, observed: ObservedPod, need: SandboxNeed, verdicts: Verdicts) -> Plan:
+def _plan_in_sandbox(
+    pod: Pod, observed: ObservedPod, need: SandboxNeed, verdicts: Verdicts, restarts: Mapping[str, Change]
+) -> Plan:
+    """What the pod needs; *restarts* are the resizes, by container, that want it restarted."""
     prune = _prune_init(pod, observed)
-    init = plan_init(pod, observed, verdicts)
+    init = plan_init(pod, observed, verdicts, restarts)
     if init.kill_pod:
         return Plan(kill_pod=KillPod(init.kill_pod), remove=prune, sandbox_id=need.id)
     ephemeral = tuple(
@@ -139,7 +168,7 @@ def _plan_in_sandbox(pod: Pod, observed: ObservedPod, need: SandboxNeed, verdict
             start_ephemeral=ephemeral,
             start_init=init.start,
         )
-    return _plan_regular(pod, observed, need, verdicts, init, ephemeral, prune)
+    return _plan_regular(pod, observed, need, verdicts, restarts, init, ephemeral, prune)
 
 
 def _plan_regular(
@@ -147,6 +176,7 @@ def _plan_regular(
     observed: ObservedPod,
     need: SandboxNeed,
     verdicts: Verdicts,
+    restarts: Mapping[str, Change],
     init: InitPlan,
     ephemeral: tuple[StartContainer, ...],
     prune: tuple[RemoveContainer, ...],
@@ -163,7 +193,7 @@ def _plan_regular(
                 if newest is not None and newest.state is ContainerState.UNKNOWN:
                     kill.append(_kill_unknown(newest))
             continue
-        unwanted = _unwanted(pod, container, newest, verdicts)
+        unwanted = _unwanted(pod, container, newest, verdicts) or _resized(restarts.get(container.name))
         if unwanted is None:
             kept += 1
             continue
@@ -207,6 +237,11 @@ def _unwanted(
         return None
     message = f"Container {container.name} {what}" + (", will be restarted" if restart else "")
     return KillContainer(container.name, running.id, message, reason, cause), restart
+
+
+def _resized(change: Change | None) -> tuple[KillContainer, bool] | None:
+    """The order that restarts a container for other resources; its restart policies do not speak here."""
+    return None if change is None else (restart_for_resize(change), True)
 
 
 def _kill_unknown(status: ContainerStatus) -> KillContainer:

@@ -1,5 +1,6 @@
 """The part of a pod's plan that is about init containers, restartable ones (sidecars) included."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pykubelet.api.container_hash import container_hash
@@ -9,7 +10,8 @@ from pykubelet.cri.types import ContainerState, ContainerStatus
 from pykubelet.observe.types import ObservedPod
 
 from .doors import Verdicts
-from .orders import KillContainer, KillReason, StartContainer
+from .orders import KillContainer, KillReason, StartContainer, restart_for_resize
+from .resize.plan import Change
 from .restart import policy_text, restarts_after, restarts_after_kill
 from .story import ended, unknown_message
 
@@ -33,6 +35,7 @@ class _Walk:
     pod: Pod
     observed: ObservedPod
     verdicts: Verdicts
+    restarts: Mapping[str, Change]
     initialized: bool
     #: A later init container is known, so this one was passed before.
     passed: bool
@@ -42,8 +45,10 @@ class _Walk:
     kill_pod: str = ""
 
 
-def plan_init(pod: Pod, observed: ObservedPod, verdicts: Verdicts) -> InitPlan:
-    """What the init containers need now.
+def plan_init(
+    pod: Pod, observed: ObservedPod, verdicts: Verdicts, restarts: Mapping[str, Change]
+) -> InitPlan:
+    """What the init containers need now; *restarts* are the resizes that want a sidecar restarted.
 
     The walk goes from the last to the first, because completed ones may be gone from
     the runtime: the last one that is known tells how far initialization came.
@@ -52,7 +57,7 @@ def plan_init(pod: Pod, observed: ObservedPod, verdicts: Verdicts) -> InitPlan:
     if not containers:
         return InitPlan(initialized=True)
     over = _regular_lives(pod, observed)
-    walk = _Walk(pod, observed, verdicts, initialized=over, passed=over)
+    walk = _Walk(pod, observed, verdicts, restarts, initialized=over, passed=over)
     for index in range(len(containers) - 1, -1, -1):
         container = containers[index]
         status = observed.newest(container.name)
@@ -125,6 +130,10 @@ def _running_sidecar(walk: _Walk, index: int, container: Container, status: Cont
     elif container.livenessProbe is not None and walk.verdicts.liveness(status.id) is False:
         cause = f"the liveness probe of sidecar {container.name} failed"
         _replace(walk, index, status, "failed liveness probe", KillReason.LIVENESS_PROBE, cause)
+    elif container.name in walk.restarts:
+        order = restart_for_resize(walk.restarts[container.name])
+        walk.kill.append(order)
+        walk.start[index] = order.cause
 
 
 def _replace(

@@ -11,6 +11,7 @@ from pykubelet.api.resources import pod_limits, pod_requests
 from pykubelet.observe.types import ObservedPod
 
 from .doors import Verdicts
+from .resize.amounts import PodAmounts
 from .restart import restart_all_wanted
 from .status_conditions import pod_conditions
 from .status_containers import StatusContext, container_statuses
@@ -65,12 +66,16 @@ def generate_status(
     runtime_name: str,
     terminal: bool = False,
     resize: Sequence[PodCondition] = (),
+    recorded: PodAmounts | None = None,
+    whole: ResourceRequirements | None = None,
 ) -> PodStatus:
     """The pod's status now, ready to be kept and reported.
 
     *old_status* is what was reported last (None: ``pod.status``). *reasons* tells, by
     container, waiting reason and message of its failed or backed-off start. *terminal*:
     the pod is being ended, nothing is restarted. *resize* are conditions of a resize.
+    *recorded* are the resources that containers were made with or changed to, for what the
+    runtime does not tell, *whole* those of the pod as its cgroup has them (None: not seen yet).
     """
     old = pod.status if old_status is None else old_status
     context = StatusContext(
@@ -81,6 +86,7 @@ def generate_status(
         restarting_all=restart_all_wanted(pod, observed, old),
         recursive_read_only=node.recursive_read_only,
         stop_signals=node.stop_signals,
+        recorded=recorded or PodAmounts(),
     )
     spec = pod.spec
     regular = container_statuses(context, spec.containers, "regular", old.containerStatuses)
@@ -114,7 +120,7 @@ def generate_status(
         ephemeralContainerStatuses=ephemeral,
         qosClass=compute_qos(pod),
         allocatedResources=pod_requests(pod),
-        resources=_in_force(pod),
+        resources=_in_force(pod, old, whole),
         resourceClaimStatuses=old.resourceClaimStatuses,
     )
     return settle_status(pod, old, status, now)
@@ -149,8 +155,12 @@ def _regular_in_sandbox(pod: Pod, observed: ObservedPod) -> bool:
     )
 
 
-def _in_force(pod: Pod) -> ResourceRequirements:
-    """The resources of the pod as a whole."""
+def _in_force(pod: Pod, old: PodStatus, whole: ResourceRequirements | None) -> ResourceRequirements:
+    """The resources of the pod as a whole: as they are once it runs, as they will be before."""
+    if old.phase == "Running":
+        seen = whole or old.resources
+        if seen is not None:
+            return seen
     claims = [] if pod.spec.resources is None else pod.spec.resources.claims
     return ResourceRequirements(requests=pod_requests(pod), limits=pod_limits(pod), claims=claims)
 

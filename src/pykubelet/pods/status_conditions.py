@@ -9,6 +9,7 @@ from pykubelet.api.podinfo import is_sidecar
 from pykubelet.base.gotext import go_list
 from pykubelet.observe.types import ObservedPod
 
+from .resize import conditions as resizes
 from .restart import (
     ALL_CONTAINERS_RESTARTING,
     may_restart_all,
@@ -23,8 +24,6 @@ INITIALIZED = "Initialized"
 SCHEDULED = "PodScheduled"
 READY_TO_START = "PodReadyToStartContainers"
 DISRUPTION_TARGET = "DisruptionTarget"
-RESIZE_PENDING = "PodResizePending"
-RESIZE_IN_PROGRESS = "PodResizeInProgress"
 
 #: Conditions that are ours alone; all others on a pod are kept as they are.
 OWNED_CONDITIONS = frozenset(
@@ -33,8 +32,8 @@ OWNED_CONDITIONS = frozenset(
         READY,
         INITIALIZED,
         CONTAINERS_READY,
-        RESIZE_IN_PROGRESS,
-        RESIZE_PENDING,
+        resizes.IN_PROGRESS,
+        resizes.PENDING,
         READY_TO_START,
         ALL_CONTAINERS_RESTARTING,
     }

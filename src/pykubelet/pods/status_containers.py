@@ -1,7 +1,7 @@
 """The statuses of a pod's containers, from what the runtime shows and what was reported before."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -24,6 +24,7 @@ from pykubelet.cri.types import ContainerState as InstanceState
 from pykubelet.cri.types import ContainerStatus as Instance
 from pykubelet.observe.types import ObservedPod
 
+from .resize.amounts import PodAmounts
 from .restart import any_regular_created, should_start
 from .status_phase import RESTARTING_ALL_CONTAINERS
 from .status_resources import reported_resources
@@ -57,6 +58,8 @@ class StatusContext:
     recursive_read_only: bool
     #: The signal by which a container is stopped is shown, where the runtime tells it.
     stop_signals: bool = False
+    #: What containers were made with or changed to.
+    recorded: PodAmounts = field(default_factory=PodAmounts)
 
 
 def container_statuses(
@@ -182,7 +185,8 @@ def _from_instance(
         user=_user(instance),
         stopSignal=_stop_signal(instance) if context.stop_signals else msgspec.UNSET,
     )
-    resources = reported_resources(container, instance, old if same else None)
+    recorded = context.recorded.containers.get(container.name)
+    resources = reported_resources(container, instance, old if same else None, recorded)
     return msgspec.structs.replace(status, resources=resources)
 
 

@@ -16,6 +16,7 @@ from pykubelet.api.core import (
 )
 from pykubelet.api.podinfo import is_sidecar, is_static
 
+from .resize.conditions import IN_PROGRESS, PENDING
 from .restart import may_restart_all, restarts_after
 from .status_conditions import DISRUPTION_TARGET, OWNED_CONDITIONS
 from .status_containers import unseen_end
@@ -28,11 +29,17 @@ _MESSAGE_BYTES = 12288
 def merge_conditions(
     old: Sequence[PodCondition], new: Sequence[PodCondition], now: datetime
 ) -> list[PodCondition]:
-    """*new* with ``lastTransitionTime``: that of *old* where the status is unchanged, else *now*."""
+    """*new* with ``lastTransitionTime``: that of *old* where the status is unchanged, else *now*.
+
+    Conditions of a resize have theirs.
+    """
     before = {condition.type: condition for condition in old}
     merged = []
     for condition in new:
-        if condition.type in OWNED_CONDITIONS or condition.type == DISRUPTION_TARGET:
+        if condition.type in (PENDING, IN_PROGRESS):
+            # Theirs changes with the reason: see ``resize/conditions.py``.
+            merged.append(condition)
+        elif condition.type in OWNED_CONDITIONS or condition.type == DISRUPTION_TARGET:
             known = before.get(condition.type)
             same = known is not None and known.status == condition.status
             moment = known.lastTransitionTime if known is not None and same else now

@@ -3,23 +3,26 @@
 import msgspec
 
 from pykubelet.api.core import Container, ContainerStatus, ResourceList, ResourceRequirements
-from pykubelet.api.quantity import Format, Quantity
+from pykubelet.api.quantity import Quantity
 from pykubelet.api.wellknown import CPU, MEMORY
-from pykubelet.cri.types import ContainerState, LinuxResources
+from pykubelet.cri.types import ContainerState
 from pykubelet.cri.types import ContainerStatus as Instance
+from pykubelet.linux.cfs import MIN_SHARES
 
-#: At or below these the kernel's smallest values are in force; the spec's own value is shown then.
-_MIN_REQUEST_MILLI = 2
-_MIN_LIMIT_MILLI = 10
-_SHARES_PER_CPU = 1024
+from .resize.seen import MIN_LIMIT_MILLI, cpu_limit, cpu_request, memory_limit
 
 
 def reported_resources(
-    container: Container, instance: Instance, old: ContainerStatus | None
+    container: Container,
+    instance: Instance,
+    old: ContainerStatus | None,
+    recorded: ResourceRequirements | None = None,
 ) -> ResourceRequirements:
     """Resources of *instance*; *old* is what was last reported of this same instance.
 
-    Only resources of a list that the spec has at all are replaced.
+    Only resources of a list that the spec has at all are replaced. *recorded* is what the container was
+    made with or changed to: it speaks where the runtime tells nothing at all, and of memory requests,
+    of which no runtime knows.
     """
     wanted = container.resources
     if instance.state is not ContainerState.RUNNING:
@@ -27,15 +30,16 @@ def reported_resources(
     before = ResourceRequirements()
     if old is not None and old.state.running is not None and isinstance(old.resources, ResourceRequirements):
         before = old.resources
-    real = instance.resources
+    real, known = instance.resources, recorded or ResourceRequirements()
+    silent = all(told is None for told in (cpu_limit(real), cpu_request(real), memory_limit(real)))
+    spoken = known if silent else ResourceRequirements()
     limits, requests = dict(wanted.limits), dict(wanted.requests)
     if limits:
-        _put(limits, CPU, _cpu_limit(real), before.limits, _MIN_LIMIT_MILLI)
-        _put(limits, MEMORY, _memory_limit(real), before.limits)
+        _put(limits, CPU, cpu_limit(real) or spoken.limits.get(CPU), before.limits, MIN_LIMIT_MILLI)
+        _put(limits, MEMORY, memory_limit(real) or spoken.limits.get(MEMORY), before.limits)
     if requests:
-        _put(requests, CPU, _cpu_request(real), before.requests, _MIN_REQUEST_MILLI)
-        # The runtime does not know of memory requests: what was reported stays.
-        _put(requests, MEMORY, None, before.requests)
+        _put(requests, CPU, cpu_request(real) or spoken.requests.get(CPU), before.requests, MIN_SHARES)
+        _put(requests, MEMORY, known.requests.get(MEMORY), before.requests)
     return msgspec.structs.replace(wanted, limits=limits, requests=requests)
 
 
@@ -48,22 +52,3 @@ def _put(
             into[name] = before[name]
     elif real.milli_value() > least_milli or (name in into and into[name].milli_value() > least_milli):
         into[name] = real
-
-
-def _cpu_limit(real: LinuxResources | None) -> Quantity | None:
-    if real is None or real.cpu_period <= 0 or real.cpu_quota <= 0:
-        return None
-    milli = real.cpu_quota * 1000 // real.cpu_period
-    return Quantity.of_milli(milli) if milli else None
-
-
-def _cpu_request(real: LinuxResources | None) -> Quantity | None:
-    if real is None or real.cpu_shares < _MIN_REQUEST_MILLI:
-        return None
-    return Quantity.of_milli(-(-real.cpu_shares * 1000 // _SHARES_PER_CPU))
-
-
-def _memory_limit(real: LinuxResources | None) -> Quantity | None:
-    if real is None or real.memory_limit_in_bytes <= 0:
-        return None
-    return Quantity.of(real.memory_limit_in_bytes, Format.BINARY_SI)

@@ -19,6 +19,9 @@ from .holder import GraceHolder
 from .lifecycle import WorkerState, WorkerUpdate
 from .plan import plan_pod
 from .reasons import ReasonCache
+from .resize.allocation import Allocation
+from .resize.plan import InForce
+from .resize.resizer import Resizer
 from .restart import restart_all_runs
 from .status import (
     DEADLINE_MESSAGE,
@@ -52,6 +55,8 @@ class SyncDoors:
     probes: Probes
     statuses: StatusSink
     reasons: ReasonCache
+    allocation: Allocation
+    resizer: Resizer
     read: Read
     node_facts: Callable[[Pod], NodeFacts]
     #: Prefix of container IDs, as the runtime names itself.
@@ -79,10 +84,13 @@ class PodSyncer:
 
     async def sync(self, update: WorkerUpdate, observed: ObservedPod) -> SyncOutcome:
         """See ``PodSync``."""
-        pod = update.pod
-        if pod is None:
+        if update.pod is None:
             return SyncOutcome(terminal=True, cause="there is no pod object")
+        # What is allocated must outlive us before anything is made of it.
+        await self._doors.allocation.stored()
+        pod = self._doors.allocation.allocated(update.pod)
         ref = pod_ref(pod)
+        self._doors.resizer.look(pod, observed)
         status = self._report(pod, observed)
         if status.phase in FINAL_PHASES:
             return SyncOutcome(terminal=True, cause=f"its phase is {status.phase} {status.reason}".rstrip())
@@ -91,17 +99,28 @@ class PodSyncer:
             self._events.pod_event(ref, "Warning", "NetworkNotReady", f"network is not ready: {problem}")
             return SyncOutcome(error=f"network is not ready: {problem}", network=True)
         began = self._clock.monotonic()
-        error, killed = await self._ensure_cgroup(pod, observed)
+        error, killed, in_force = await self._ensure_cgroup(pod, observed)
         error = error or await self._ensure_directories(pod) or await self._ensure_volumes(pod)
         if error:
             return SyncOutcome(error=error)
         if killed or self._clock.monotonic() - began > STALE_AFTER:
             observed = await self._doors.read(pod.metadata.uid, self._clock.monotonic())
         self._doors.probes.add_pod(pod)
-        plan = plan_pod(pod, observed, verdicts=self._doors.probes, restart_all=restart_all_runs(status))
+        plan = plan_pod(
+            pod,
+            observed,
+            verdicts=self._doors.probes,
+            restart_all=restart_all_runs(status),
+            in_force=in_force,
+        )
         outcome = await self._executor.carry_out(pod, observed, plan)
         if outcome.acted:
             observed = await self._doors.read(pod.metadata.uid, self._clock.monotonic())
+            # Meanwhile something else may have been allocated: that is not in force yet.
+            pod = self._doors.allocation.allocated(update.pod)
+            if plan.resize is not None and in_force is not None:
+                await self._see_limits(pod, in_force)
+            self._doors.resizer.look(pod, observed)
             status = self._report(pod, observed)
         return self._sync_outcome(pod, status, outcome)
 
@@ -115,6 +134,15 @@ class PodSyncer:
         status = with_verdicts(pod, old, doors.probes, started, self._clock.now())
         if status is not old:
             doors.statuses.set(pod, status)
+
+    async def _see_limits(self, pod: Pod, before: InForce) -> None:
+        """Look at the pod's cgroup after it was changed."""
+        try:
+            limits = await self._doors.cgroups.limits(pod)
+        except OSError as error:
+            log.warning("pod %s: the limits of its cgroup cannot be read: %s", pod_ref(pod), error)
+        else:
+            self._doors.resizer.in_force(pod, limits, before.wanted)
 
     def _sync_outcome(self, pod: Pod, status: PodStatus, outcome: Outcome) -> SyncOutcome:
         """When to look again: at the end of a back-off, or of the pod's deadline."""
@@ -147,6 +175,9 @@ class PodSyncer:
             now=now,
             runtime_name=doors.runtime_name(),
             terminal=terminal,
+            resize=() if terminal else doors.resizer.conditions(uid),
+            recorded=doors.resizer.recorded(uid),
+            whole=doors.resizer.whole(uid),
         )
         if (
             status.reason == DEADLINE_REASON
@@ -163,29 +194,32 @@ class PodSyncer:
             doors.probes.poke_readiness(uid, container)
         return status
 
-    async def _ensure_cgroup(self, pod: Pod, observed: ObservedPod) -> tuple[str, bool]:
-        """The pod's cgroup with its limits: why it cannot be had, and whether the pod was killed for it."""
+    async def _ensure_cgroup(self, pod: Pod, observed: ObservedPod) -> tuple[str, bool, InForce | None]:
+        """The pod's cgroup: why it cannot be had, whether the pod was killed for it, what is in force."""
         cgroups, ref = self._doors.cgroups, pod_ref(pod)
         killed = False
         try:
-            if not await cgroups.exists(pod) and observed.running:
+            there = await cgroups.exists(pod)
+            if not there and observed.running:
                 # Containers outside their cgroup would run without the pod's limits.
                 result = await kill_pod(
                     self._doors.starter, self._events, self._journal, self._clock, pod, observed,
                     cause="the pod's cgroup is missing while its containers run",
                 )  # fmt: skip
                 if result.error:
-                    return result.error, False
+                    return result.error, False, None
                 killed = True
             if killed and pod.spec.restartPolicy == "Never":
-                return "", killed
+                return "", killed, None
             await cgroups.update_qos(self._doors.active_pods())
-            await cgroups.ensure(pod)
+            limits, wanted = await cgroups.ensure(pod)
         except OSError as error:
             text = f"unable to ensure pod container exists: {error}"
             self._events.pod_event(ref, "Warning", "FailedCreatePodContainer", text)
-            return text, killed
-        return "", killed
+            return text, killed, None
+        if not there:
+            self._doors.resizer.cgroup_made(pod)
+        return "", killed, self._doors.resizer.in_force(pod, limits, wanted)
 
     async def _ensure_directories(self, pod: Pod) -> str:
         try:
@@ -212,10 +246,10 @@ class PodSyncer:
         self, update: WorkerUpdate, state: WorkerState, observed: ObservedPod, grace: GraceHolder
     ) -> None:
         """See ``PodSync``."""
-        pod = update.pod
-        if pod is None:
+        if update.pod is None:
             await self._kill(None, observed, grace, state)
             return
+        pod = self._doors.allocation.allocated(update.pod)
         uid = pod.metadata.uid
         self._report_end(pod, observed, state, terminal=False)
         self._doors.probes.stop_liveness_and_startup(uid)
@@ -253,12 +287,13 @@ class PodSyncer:
 
     async def finish(self, update: WorkerUpdate, state: WorkerState) -> None:
         """See ``PodSync``."""
-        pod = update.pod
-        if pod is None:
+        if update.pod is None:
             return
+        pod = self._doors.allocation.allocated(update.pod)
         doors, uid, ref = self._doors, pod.metadata.uid, pod_ref(pod)
         observed = await doors.read(uid, self._clock.monotonic())
         self._report_end(pod, observed, state, terminal=True)
+        doors.resizer.ended(uid)
         await doors.volumes.wait_gone(pod)
         await doors.cgroups.destroy(uid)
         doors.statuses.terminate(pod)

@@ -7,7 +7,7 @@ the event loop, and told.
 import asyncio
 import errno
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pykubelet.api.core import Pod, ResourceList
@@ -206,30 +206,63 @@ class PodCgroupManager:
             return True
         return not await asyncio.to_thread(self._fs.missing, self._path(pod))
 
-    async def ensure(self, pod: Pod) -> None:
+    async def ensure(self, pod: Pod) -> tuple[Limits, Limits]:
         """See :class:`pykubelet.pods.doors.PodCgroups`."""
         if not self._config.per_qos:
-            return
+            return Limits(), Limits()
         path = self._path(pod)
-        limits = values.pod_values(pod, self._config.pods, exclusive_cpus=self._exclusive_cpus(pod))
+        wanted = values.pod_values(pod, self._config.pods, exclusive_cpus=self._exclusive_cpus(pod))
 
-        def work() -> bool:
-            new = bool(self._fs.missing(path))
-            if new:
+        def work() -> tuple[bool, Limits]:
+            if self._fs.missing(path):
                 self._fs.create(path)
-            self._fs.apply(path, limits)
-            return new
+                self._fs.apply(path, wanted)
+                return True, self._fs.shown(wanted)
+            self._fs.apply(path, Limits(pids=wanted.pids, hugepages=wanted.hugepages))
+            return False, self._fs.limits(path)
 
-        if await asyncio.to_thread(work):
+        new, found = await asyncio.to_thread(work)
+        if new:
             self._journal.record(
                 "PodCgroupCreated",
                 f"made the pod's cgroup {path}",
                 pod=pod_ref(pod),
-                cpu_shares=limits.cpu_shares,
-                cpu_quota=limits.cpu_quota,
-                memory=limits.memory,
-                pids=limits.pids,
+                cpu_shares=wanted.cpu_shares,
+                cpu_quota=wanted.cpu_quota,
+                memory=wanted.memory,
+                pids=wanted.pids,
             )
+        return found, self._fs.shown(wanted)
+
+    async def limits(self, pod: Pod) -> Limits:
+        """See :class:`pykubelet.pods.doors.PodCgroups`."""
+        if not self._config.per_qos:
+            return Limits()
+        return await asyncio.to_thread(self._fs.limits, self._path(pod))
+
+    async def set_limits(self, pod: Pod, limits: Limits) -> None:
+        """See :class:`pykubelet.pods.doors.PodCgroups`."""
+        if self._config.per_qos:
+            await asyncio.to_thread(self._fs.apply, self._path(pod), limits)
+
+    async def memory_usage(
+        self, pod: Pod, container_ids: Sequence[str]
+    ) -> tuple[int | None, Mapping[str, int | None]]:
+        """See :class:`pykubelet.pods.doors.PodCgroups`."""
+        if not self._config.per_qos:
+            return None, {}
+        return await asyncio.to_thread(self._memory_usage, self._path(pod), container_ids)
+
+    def _memory_usage(
+        self, path: str, container_ids: Sequence[str]
+    ) -> tuple[int | None, Mapping[str, int | None]]:
+        # A container's cgroup has its ID in its name, whatever the driver.
+        children = self._fs.children(path)
+        found: dict[str, int | None] = {}
+        for container_id in container_ids:
+            name = next((child for child in children if container_id in child), None)
+            found[container_id] = None if name is None else self._fs.memory_usage(f"{path}/{name}")
+        return self._fs.memory_usage(path), found
 
     async def destroy(self, uid: str) -> None:
         """See :class:`pykubelet.pods.doors.PodCgroups`.

@@ -35,24 +35,37 @@ class AdmissionChain:
 
     def admit(self, pod: Pod, others: Sequence[Pod]) -> Rejection | None:
         """Ask all; the first rejection ends it and is recorded."""
+        rejection = self._judge(pod, others)
+        if rejection is None:
+            self._journal.record(
+                "PodAdmitted",
+                "the pod may run here",
+                pod=pod_ref(pod),
+                others=len(others),
+                judges=len(self._judges),
+            )
+            return None
+        judge, verdict = rejection
+        self._tell_rejection(pod, judge, verdict)
+        return verdict
+
+    def admit_resized(self, pod: Pod, others: Sequence[Pod]) -> Rejection | None:
+        """Ask all about a pod that runs, as it is to be resized; a rejection is the caller's to record."""
+        rejection = self._judge(pod, others)
+        return None if rejection is None else rejection[1]
+
+    def _judge(self, pod: Pod, others: Sequence[Pod]) -> tuple[Judge, Rejection] | None:
+        """The first rejection and whose it is; without one those have to end who stand in the way."""
         victims: list[Victims] = []
         for judge in self._judges:
             verdict = judge.admit(pod, others)
             if isinstance(verdict, Rejection):
-                self._tell_rejection(pod, judge, verdict)
-                return verdict
+                return judge, verdict
             if verdict is not None:
                 victims.append(verdict)
         for each in victims:
             self._tell_preemption(pod, each)
             self._preempt(pod, each)
-        self._journal.record(
-            "PodAdmitted",
-            "the pod may run here",
-            pod=pod_ref(pod),
-            others=len(others),
-            judges=len(self._judges),
-        )
         return None
 
     def _tell_rejection(self, pod: Pod, judge: Judge, rejection: Rejection) -> None:
