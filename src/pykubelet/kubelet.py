@@ -243,7 +243,7 @@ class Kubelet:
             clock,
             journal,
             events,
-            desired_pods=self.store.pods,
+            desired_pods=lambda: self.resizing.allocation.all_allocated(self.store.pods()),
             may_remove=self.removal.volumes_removable,
             sources_ready=self.sources.all_sources_ready,
             node_allocatable_memory=lambda: self.node.allocatable.get("memory", Quantity.zero()).value(),
@@ -448,6 +448,7 @@ class Kubelet:
             probe_metrics=self.probe_metrics,
             process_started=self.host.process_started,
             loop_problem=self.loop_problem,
+            allocated=self.resizing.allocation.allocated,
         )
         self.server = kubelet_server(
             self._loaded, self.node, self.api, self.clock, self.metrics, self.cluster, self.pushed

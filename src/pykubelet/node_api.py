@@ -76,10 +76,12 @@ class LocalNodeApi:
         probe_metrics: Metrics,
         process_started: float | None,
         loop_problem: Callable[[], str],
+        allocated: Callable[[Pod], Pod],
     ) -> None:
         """*loop_problem* tells what is wrong with the sync loop, in one line; empty when nothing is.
 
         *process_started* is when this process began, in seconds since the epoch, if that is known.
+        *allocated* gives a pod with the resources that are allocated to it.
         """
         self._node_name = node_name
         self._config = config
@@ -99,6 +101,7 @@ class LocalNodeApi:
                 "process_start_time_seconds", "Start time of the process since unix epoch in seconds."
             ).set(process_started)
         self._loop_problem = loop_problem
+        self._allocated = allocated
 
     @property
     def node_name(self) -> str:
@@ -329,6 +332,10 @@ class LocalNodeApi:
             )
             for story in self._volumes.explain(uid)
         ]
+
+    def allocated(self, pod: Pod) -> Pod:
+        """See ``NodeApi``."""
+        return self._allocated(pod)
 
     def worker(self, uid: str) -> WorkerView | None:
         """See ``NodeApi``."""

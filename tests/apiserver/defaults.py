@@ -112,6 +112,9 @@ def _volume(volume: dict[str, Any]) -> None:
 def _qos(spec: dict[str, Any]) -> str:
     containers = [*(spec.get("initContainers") or ()), *spec.get("containers", ())]
     asked = [container.get("resources") or {} for container in containers]
+    if spec.get("resources"):
+        # What the pod states as a whole decides alone.
+        asked = [spec["resources"]]
     if not any((of.get("requests") or {}) or (of.get("limits") or {}) for of in asked):
         return "BestEffort"
     for of in asked:

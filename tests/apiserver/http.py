@@ -129,7 +129,7 @@ class Http:
         if seen.verb == "watch":
             return await self._watch(request, target, seen)
         if target.name:
-            if target.subresource not in ("", "status", "ephemeralcontainers"):
+            if target.subresource not in ("", "status", "ephemeralcontainers", "resize"):
                 raise errors.method_not_allowed()
             return _object(self._registry.get(target))
         return web.Response(

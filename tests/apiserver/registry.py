@@ -209,6 +209,8 @@ class Registry:
         defaults.apply(resource, new)
         if resource is resources.PODS and not target.subresource:
             validation.check_pod_update(old.obj, new)
+        if target.subresource == "resize":
+            validation.check_pod_resize(old.obj, new)
         if resource.generation and new.get("spec") != old.obj.get("spec"):
             metadata["generation"] = was["generation"] + 1
         written = self._write(resource, new)
@@ -235,6 +237,9 @@ class Registry:
                 new["metadata"]["ownerReferences"] = old["metadata"]["ownerReferences"]
         elif "status" in target.resource.subresources:
             kept = ["status"]
+            if target.subresource == "resize":
+                new["metadata"].clear()
+                new["metadata"].update(copy(old["metadata"]))
         for key in kept:
             new.pop(key, None)
             if key in old:

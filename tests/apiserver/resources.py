@@ -57,7 +57,7 @@ PODS = _of(
     "v1",
     "pods",
     "Pod",
-    subresources="status binding eviction ephemeralcontainers",
+    subresources="status binding eviction ephemeralcontainers resize",
     generation=True,
     returns_deleted=True,
     fields="spec.nodeName spec.restartPolicy spec.schedulerName spec.serviceAccountName spec.hostNetwork "

@@ -87,6 +87,49 @@ def check_ephemeral_containers(old: Object, new: Object) -> None:
         raise errors.invalid("Pod", "", new["metadata"]["name"], where, problem)
 
 
+def check_pod_resize(old: Object, new: Object) -> None:
+    """:raises ApiError: more changes than amounts of CPU and memory, or an amount is taken away."""
+
+    def rest(spec: Object) -> Object:
+        spec = {**spec, "resources": _without_amounts(spec.get("resources"))}
+        for group in ("containers", "initContainers"):
+            spec[group] = [
+                {**each, "resources": _without_amounts(each.get("resources"))}
+                for each in spec.get(group) or []
+            ]
+        return spec
+
+    problem = ""
+    if "kubernetes.io/config.mirror" in old["metadata"].get("annotations", {}):
+        problem = "Forbidden: static pods cannot be resized"
+    elif rest(old["spec"]) != rest(new["spec"]):
+        problem = "Forbidden: only cpu and memory resources are mutable"
+    elif any(
+        set(was.get(kind, {})) - set(now.get(kind, {}))
+        for was, now in zip(_all_resources(old), _all_resources(new), strict=True)
+        for kind in ("requests", "limits")
+    ):
+        problem = "Forbidden: resource requests and limits cannot be removed"
+    if problem:
+        raise errors.invalid("Pod", "", new["metadata"]["name"], "spec", problem)
+
+
+def _all_resources(pod: Object) -> list[Object]:
+    spec = pod["spec"]
+    containers = [*(spec.get("initContainers") or []), *spec["containers"]]
+    return [each.get("resources") or {} for each in (spec, *containers)]
+
+
+def _without_amounts(resources: Object | None) -> Object:
+    """Resources without what a resize may change."""
+    return {
+        kind: {name: amount for name, amount in amounts.items() if name not in ("cpu", "memory")}
+        if isinstance(amounts, dict)
+        else amounts
+        for kind, amounts in (resources or {}).items()
+    }
+
+
 def check_pod_update(old: Object, new: Object) -> None:
     """:raises ApiError: more of the spec changes than may."""
 

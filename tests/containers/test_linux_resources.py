@@ -6,8 +6,16 @@ from pykubelet.api.core import Container, ResourceRequirements
 from pykubelet.api.oom import oom_score_adj
 from pykubelet.api.qos import compute_qos
 from pykubelet.api.quantity import Quantity
-from pykubelet.containers.linux_resources import MachineFacts, container_resources, huge_page_size
+from pykubelet.containers.linux_resources import (
+    MachineFacts,
+    container_resources,
+    huge_page_size,
+    may_swap,
+    sandbox_resources,
+    updated_resources,
+)
 from pykubelet.containers.settings import ContainerSettings
+from pykubelet.linux.cgroups import Limits
 
 MACHINE = MachineFacts(memory=1000 << 20, swap=100 << 20, huge_page_sizes=("2MB", "1GB"))
 
@@ -94,3 +102,47 @@ def test_a_sidecar_is_not_killed_before_the_smallest_container(make_pod):
 def test_a_pods_own_request_is_shared(make_pod):
     pod = make_pod(box("a"), box("b"), resources=ResourceRequirements(requests=amounts({"memory": "400Mi"})))
     assert oom_score_adj(pod, pod.spec.containers[0], compute_qos(pod), 1000 << 20) == 800
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "swap", "expected"),
+    [
+        ({"cpu": "1", "memory": "1Mi"}, {"cpu": "2", "memory": "2Mi"}, False, (200_000, 2 << 20, 0)),
+        ({"cpu": "1", "memory": "1Mi"}, {"cpu": "1", "memory": "2Mi"}, True, (100_000, 2 << 20, 2 << 20)),
+        # Nothing is said of what never was limited, and that the limit is lifted where it was.
+        ({}, {}, True, (0, 0, 0)),
+        ({"cpu": "1", "memory": "1Mi"}, {}, True, (-1, -1, -1)),
+        ({"cpu": "1", "memory": "1Mi"}, {}, False, (-1, -1, 0)),
+    ],
+)
+def test_other_resources_of_a_running_container(make_pod, before, after, swap, expected):
+    container = box(limits=before)
+    settings = ContainerSettings(swap_controller=swap)
+    resources = ResourceRequirements(limits=amounts(after))
+    result = updated_resources(
+        make_pod(container), container, resources, container.resources, "Burstable", settings, MACHINE
+    )
+    told = (result.cpu_quota, result.memory_limit_in_bytes, result.memory_swap_limit_in_bytes)
+    assert told == expected
+
+
+def test_a_pods_limits_without_its_overhead(make_pod):
+    limits = Limits(cpu_shares=1024, cpu_quota=100_000, cpu_period=100_000, memory=100 << 20)
+    plain = sandbox_resources(make_pod(box()), limits)
+    assert (plain.cpu_shares, plain.cpu_quota, plain.memory_limit_in_bytes) == (1024, 100_000, 100 << 20)
+    heavy = make_pod(box(), overhead=amounts({"cpu": "250m", "memory": "20Mi"}))
+    rest = sandbox_resources(heavy, limits)
+    assert (rest.cpu_shares, rest.cpu_quota, rest.memory_limit_in_bytes) == (768, 75_000, 80 << 20)
+    unbounded = sandbox_resources(heavy, Limits(cpu_shares=1024, cpu_quota=-1, cpu_period=1, memory=-1))
+    assert (unbounded.cpu_quota, unbounded.memory_limit_in_bytes) == (-1, -1)
+
+
+def test_who_may_swap(make_pod):
+    limited = ContainerSettings(swap_behavior="LimitedSwap", cgroup_v2=True, swap_controller=True)
+    container = box(requests={"memory": "1Mi"}, limits={"memory": "2Mi"})
+    pod = make_pod(container)
+    assert may_swap(pod, container, "Burstable", limited)
+    assert not may_swap(pod, container, "Guaranteed", limited)
+    assert not may_swap(pod, container, "Burstable", ContainerSettings(cgroup_v2=True, swap_controller=True))
+    assert not may_swap(pod, box(limits={"memory": "1Mi"}, requests={"memory": "1Mi"}), "Burstable", limited)
+    assert not may_swap(pod, box(), "Burstable", limited)

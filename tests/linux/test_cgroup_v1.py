@@ -150,3 +150,27 @@ def test_cpuset_is_inherited(tmp_path):
     CgroupV1({"cpuset": point}, write=lambda path, value: path.write_text(value) and None).create("/a/b")
     assert (point / "a/b/cpuset.cpus").read_text() == "0-1"
     assert (point / "a/b/cpuset.mems").read_text() == "0"
+
+
+@pytest.mark.parametrize(
+    ("memory", "quota", "expected"),
+    [
+        ("9223372036854771712", "-1", Limits(cpu_shares=102, cpu_quota=-1, cpu_period=100_000, memory=-1)),
+        ("8192", "25000", Limits(cpu_shares=102, cpu_quota=25_000, cpu_period=100_000, memory=8192)),
+    ],
+)
+def test_limits_that_are_in_force(tmp_path, memory, quota, expected):
+    pod = tmp_path / "pod"
+    pod.mkdir()
+    for name, text in {
+        "cpu.shares": "102",
+        "cpu.cfs_quota_us": quota,
+        "cpu.cfs_period_us": "100000",
+        "memory.limit_in_bytes": memory,
+        "memory.usage_in_bytes": "4096",
+    }.items():
+        (pod / name).write_text(f"{text}\n")
+    fs = CgroupV1({"cpu": tmp_path, "memory": tmp_path})
+    assert fs.limits("/pod") == expected
+    assert fs.memory_usage("/pod") == 4096
+    assert fs.shown(Limits(102, 25_000, 100_000, 10_000)) == Limits(102, 25_000, 100_000, 8192)

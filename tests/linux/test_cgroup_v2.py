@@ -119,3 +119,53 @@ def test_root_is_not_touched(fs):
     for change in (fs.kill, fs.remove):
         with pytest.raises(ValueError, match="root cgroup"):
             change("/")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (
+            {"cpu.max": "max 100000", "cpu.weight": "100", "memory.max": "max"},
+            Limits(cpu_shares=2597, cpu_quota=-1, cpu_period=100_000, memory=-1),
+        ),
+        (
+            {"cpu.max": "25000 50000", "cpu.weight": "1", "memory.max": "4096"},
+            Limits(cpu_shares=2, cpu_quota=25_000, cpu_period=50_000, memory=4096),
+        ),
+    ],
+)
+def test_limits_that_are_in_force(fs, tmp_path, files, expected):
+    (tmp_path / "pod").mkdir()
+    for name, text in files.items():
+        (tmp_path / "pod" / name).write_text(f"{text}\n")
+    assert fs.limits("/pod") == expected
+
+
+def test_limits_that_make_no_sense(fs, tmp_path):
+    (tmp_path / "pod").mkdir()
+    (tmp_path / "pod/cpu.max").write_text("much 100000")
+    (tmp_path / "pod/cpu.weight").write_text("1")
+    (tmp_path / "pod/memory.max").write_text("1")
+    with pytest.raises(CgroupError, match=r"cpu\.max"):
+        fs.limits("/pod")
+    (tmp_path / "pod/memory.current").write_text("plenty")
+    with pytest.raises(CgroupError, match="no number"):
+        fs.memory_usage("/pod")
+    with pytest.raises(FileNotFoundError):
+        fs.limits("/gone")
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [Limits(cpu_shares=102, cpu_quota=-1, cpu_period=5000, memory=10_000), Limits(2, 1000, 100_000, -1)],
+)
+def test_what_is_written_is_shown_as_it_is_read(fs, tmp_path, limits):
+    (tmp_path / "pod").mkdir()
+    fs.apply("/pod", limits)
+    # The kernel keeps whole pages.
+    if limits.memory > 0:
+        (tmp_path / "pod/memory.max").write_text(str(limits.memory // 4096 * 4096))
+    assert fs.limits("/pod") == fs.shown(limits)
+    assert fs.shown(Limits()) == Limits()
+    (tmp_path / "pod/memory.current").write_text("123\n")
+    assert fs.memory_usage("/pod") == 123

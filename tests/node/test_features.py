@@ -5,23 +5,26 @@ import pytest
 from pykubelet.config import FeatureGates
 from pykubelet.node.features import declared_features
 
+RESIZES = ["InPlacePodLevelResourcesVerticalScaling", "InPlacePodVerticalScalingInitContainers"]
+
 
 @pytest.mark.parametrize(
     ("wanted", "runtime", "names"),
     [
-        ({}, False, ["ExtendWebSocketsToKubelet", "RestartAllContainersOnContainerExits"]),
-        ({}, True, ["ExtendWebSocketsToKubelet", "RestartAllContainersOnContainerExits"]),
-        ({"ExtendWebSocketsToKubelet": False}, False, ["RestartAllContainersOnContainerExits"]),
+        ({}, False, ["ExtendWebSocketsToKubelet", *RESIZES, "RestartAllContainersOnContainerExits"]),
+        ({}, True, ["ExtendWebSocketsToKubelet", *RESIZES, "RestartAllContainersOnContainerExits"]),
+        ({"ExtendWebSocketsToKubelet": False}, False, [*RESIZES, "RestartAllContainersOnContainerExits"]),
         (
             {"AllAlpha": True, "ExtendWebSocketsToKubelet": False},
             False,
-            ["RestartAllContainersOnContainerExits"],
+            [*RESIZES, "RestartAllContainersOnContainerExits"],
         ),
         (
             {"UserNamespacesHostNetworkSupport": True},
             True,
             [
                 "ExtendWebSocketsToKubelet",
+                *RESIZES,
                 "RestartAllContainersOnContainerExits",
                 "UserNamespacesHostNetworkSupport",
             ],

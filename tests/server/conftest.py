@@ -144,6 +144,9 @@ class FakeNode:
     def volumes(self, uid: str) -> Sequence[VolumeView]:
         return []
 
+    def allocated(self, pod):
+        return pod
+
     def worker(self, uid: str) -> WorkerView | None:
         return WorkerView("syncing")
 

@@ -18,6 +18,8 @@ def describe_pod(details: Object, now: datetime) -> list[str]:
     pod = details["pod"]
     meta, spec, status = (pod.get(part) or {} for part in ("metadata", "spec", "status"))
     out = _head(pod, meta, spec, status)
+    allocated = details.get("allocated") or {}
+    out += _resize(spec.get("resources"), allocated.get(""), status.get("resources"), 0)
     for title, kind, statuses in (
         ("Init Containers", "initContainers", "initContainerStatuses"),
         ("Containers", "containers", "containerStatuses"),
@@ -27,7 +29,8 @@ def describe_pod(details: Object, now: datetime) -> list[str]:
             out.append(f"{title}:")
             by_name = {one["name"]: one for one in status.get(statuses) or []}
             for container in spec[kind]:
-                out += _container(container, by_name.get(container["name"], {}))
+                name = container["name"]
+                out += _container(container, by_name.get(name, {}), allocated.get(name))
     if status.get("conditions"):
         out += ["Conditions:", *_columns(2, [("Type", "Status"), *_conditions(status["conditions"])])]
     out += _volumes(spec.get("volumes") or [], details.get("volumes") or [])
@@ -92,7 +95,7 @@ def _cut(value: str) -> str:
     return line if len(line) <= 140 else f"{line[:137]}..."
 
 
-def _container(spec: Object, status: Object) -> list[str]:
+def _container(spec: Object, status: Object, allocated: Object | None) -> list[str]:
     def line(key: str, value: object) -> str:
         return _line(key, value, 16, 4)
 
@@ -121,6 +124,7 @@ def _container(spec: Object, status: Object) -> list[str]:
         if resources.get(key):
             amounts = sorted(resources[key].items())
             out += [f"    {key.title()}:", *(_line(name, value, 14, 6) for name, value in amounts)]
+    out += _resize(resources, allocated, status.get("resources"), 4)
     for key, title in _PROBES:
         if spec.get(key):
             out.append(line(title, _probe(spec[key])))
@@ -132,6 +136,24 @@ def _container(spec: Object, status: Object) -> list[str]:
         path = f',path="{mount["subPath"]}"' if mount.get("subPath") else ""
         out.append(f"      {mount['mountPath']} from {mount['name']} ({access}{path})")
     return out
+
+
+def _resize(wanted: Object | None, allocated: Object | None, real: Object | None, indent: int) -> list[str]:
+    """What is wanted, allocated and in force of resources, where the first two, or the last two, differ."""
+    if wanted is None or allocated is None:
+        return []
+    rows = []
+    for kind in ("limits", "requests"):
+        lists = [(given or {}).get(kind) or {} for given in (wanted, allocated, real)]
+        for name in sorted({*lists[0], *lists[1]}):
+            amounts = [str(each.get(name, _NONE)) for each in lists]
+            same = amounts[0] == amounts[1] and (not real or amounts[1] == amounts[2])
+            if not same:
+                rows.append((f"{name} {kind[:-1]}", *amounts))
+    if not rows:
+        return []
+    table = [("Resize:", "Wanted", "Allocated", "In force"), *rows]
+    return _columns(indent, table)
 
 
 def _state(title: str, state: Object) -> list[str]:

@@ -6,10 +6,13 @@ Source: upstream's ``component-helpers/nodedeclaredfeatures``: each feature is d
 from collections.abc import Callable
 from typing import Final
 
-#: Features of upstream 1.36 that this node agent has. Upstream declares two more, the resize in place
-#: of whole pods (InPlacePodLevelResourcesVerticalScaling) and of init containers
-#: (InPlacePodVerticalScalingInitContainers): they are declared once resizes are done here.
-IMPLEMENTED: Final = ("ExtendWebSocketsToKubelet", "RestartAllContainersOnContainerExits")
+#: Features of upstream 1.36 that this node agent has.
+IMPLEMENTED: Final = (
+    "ExtendWebSocketsToKubelet",
+    "InPlacePodLevelResourcesVerticalScaling",
+    "InPlacePodVerticalScalingInitContainers",
+    "RestartAllContainersOnContainerExits",
+)
 #: Declared only where the runtime has it too.
 _HOST_NETWORK: Final = "UserNamespacesHostNetworkSupport"
 

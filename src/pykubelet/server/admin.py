@@ -14,6 +14,7 @@ from aiohttp import web
 
 from pykubelet import KUBELET_VERSION, __version__
 from pykubelet.api.codec import encode
+from pykubelet.api.core import Pod, ResourceRequirements
 from pykubelet.base.clock import Clock
 from pykubelet.base.gotext import go_quote
 
@@ -114,6 +115,7 @@ class AdminServer:
                     "events": list(self._node.events(uid)),
                     "volumes": list(self._node.volumes(uid)),
                     "worker": self._node.worker(uid),
+                    "allocated": _resources(self._node.allocated(pod)),
                 }
             )
         )
@@ -136,6 +138,12 @@ class AdminServer:
 
     async def _metrics(self, _request: web.BaseRequest, _: Mapping[str, str]) -> web.StreamResponse:
         return web.Response(body=self._node.metrics(), headers={"Content-Type": "text/plain"})
+
+
+def _resources(pod: Pod) -> dict[str, ResourceRequirements | None]:
+    """Resources by container; those of the pod as a whole have no name."""
+    containers = (*pod.spec.initContainers, *pod.spec.containers)
+    return {"": pod.spec.resources, **{each.name: each.resources for each in containers}}
 
 
 def _not_found(names: Mapping[str, str]) -> ApiError:

@@ -241,6 +241,10 @@ class NodeApi(Protocol):
         """Where the pod's volumes stand."""
         ...
 
+    def allocated(self, pod: Pod) -> Pod:
+        """The pod with the resources that are allocated to it, which may not be those that it asks for."""
+        ...
+
     def worker(self, uid: str) -> WorkerView | None:
         """What the pod's worker is about; None without one."""
         ...

@@ -113,6 +113,10 @@ class Allocation:
         self._overlaid[uid] = (pod, amounts, made)
         return made
 
+    def all_allocated(self, pods: Iterable[Pod]) -> list[Pod]:
+        """All *pods* as allocated."""
+        return [self.allocated(pod) for pod in pods]
+
     def admitted(self, pod: Pod) -> None:
         """The pod, as it is given, was admitted: that is allocated to it."""
         self._book.set(pod.metadata.uid, amounts_of(pod, self._rules.gates))

@@ -1,0 +1,45 @@
+"""A pod in words: what of its resources is wanted, allocated and in force."""
+
+from datetime import UTC, datetime
+
+from pykubelet.cli.description import describe_pod
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SMALL = {"requests": {"cpu": "100m", "memory": "1Mi"}, "limits": {"cpu": "100m", "memory": "1Mi"}}
+LARGE = {"requests": {"cpu": "200m", "memory": "1Mi"}, "limits": {"cpu": "300m", "memory": "1Mi"}}
+
+
+def described(wanted, allocated, real, whole=None):
+    whole = whole or {}
+    status = {"name": "app", "state": {"running": {}}, **({"resources": real} if real else {})}
+    details = {
+        "pod": {
+            "metadata": {"name": "web"},
+            "spec": {"containers": [{"name": "app", "resources": wanted}], "resources": whole.get("wanted")},
+            "status": {"containerStatuses": [status], "resources": whole.get("real")},
+        },
+        "allocated": {"app": allocated, "": whole.get("allocated")},
+    }
+    return describe_pod(details, NOW)
+
+
+def test_a_resize_that_waits_or_is_under_way() -> None:
+    text = "\n".join(described(LARGE, SMALL, SMALL))
+    assert (
+        "    Resize:      Wanted  Allocated  In force\n"
+        "    cpu limit    300m    100m       100m\n"
+        "    cpu request  200m    100m       100m\n"
+    ) in text
+    assert "    cpu limit    300m    300m       100m\n" in "\n".join(described(LARGE, LARGE, SMALL))
+    assert "    cpu limit    300m    100m       <none>\n" in "\n".join(described(LARGE, SMALL, None))
+
+
+def test_without_one_nothing_is_said() -> None:
+    assert not [line for line in described(SMALL, SMALL, SMALL) if "Resize" in line]
+    assert not [line for line in described(SMALL, SMALL, None) if "Resize" in line]
+    assert not [line for line in described({}, None, None) if "Resize" in line]
+
+
+def test_the_pod_as_a_whole() -> None:
+    lines = described(SMALL, SMALL, SMALL, {"wanted": LARGE, "allocated": LARGE, "real": SMALL})
+    assert "cpu limit    300m    300m       100m" in lines
