@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from bench import burst, exits, logs, probes, rest, start
+from bench import burst, exits, logs, probes, pulls, rest, start
 from bench.figures import machine
 
 MEASUREMENTS = {
@@ -14,6 +14,7 @@ MEASUREMENTS = {
     "burst": ("thirty pods at once", burst.measure),
     "probes": ("probes", probes.measure),
     "rest": ("fifty pods at rest", rest.measure),
+    "pulls": ("six images pulled", pulls.measure),
     "logs": ("reading a log of 500 MB", logs.measure),
     "rest-probed": ("fifty pods with probes at rest", rest.measure_probed),
 }

@@ -40,6 +40,7 @@ from pykubelet.containers.resource_updates import ResourceUpdates
 from pykubelet.containers.starter import Starter
 from pykubelet.containers.termination_message import enrich
 from pykubelet.cri.client import CriClient
+from pykubelet.cri.containerd_content import ContainerdContent
 from pykubelet.cri.door import Runtime
 from pykubelet.cri.types import RuntimeStatus
 from pykubelet.explain.journal import DecisionJournal
@@ -130,9 +131,12 @@ class Kubelet:
         self._stop: asyncio.Event | None = None
         self._fatal = ""
         self.journal = parts.journal or DecisionJournal(self.clock, layout.journal_file)
+        config = self.config
+        images = config.imageServiceEndpoint or config.containerRuntimeEndpoint
+        self.content = None if parts.runtime is not None else ContainerdContent(images)
         self.runtime: Runtime = parts.runtime or CriClient(
             self.config.containerRuntimeEndpoint,
-            self.config.imageServiceEndpoint or None,
+            images,
             request_timeout=self.config.runtimeRequestTimeout.seconds,
             clock=self.clock,
             metrics=self.metrics,
@@ -449,6 +453,8 @@ class Kubelet:
             process_started=self.host.process_started,
             loop_problem=self.loop_problem,
             allocated=self.resizing.allocation.allocated,
+            images=self.starter.images,
+            content=self.content,
         )
         self.server = kubelet_server(
             self._loaded, self.node, self.api, self.clock, self.metrics, self.cluster, self.pushed
@@ -474,6 +480,8 @@ class Kubelet:
         early.add(Stage("resolver check", start=self.starter.check_resolver))
         early.add(Stage("volume manager", start=self.volumes.start, stop=self.volumes.stop))
         early.add(Stage("runtime client", clean_up=self.runtime.close))
+        if self.content is not None:
+            early.add(Stage("content store", clean_up=self.content.close))
         early.add(Stage("dependent modules", stop=self.dependent.stop))
         early.add(Stage("probes", stop=self.probes.stop))
         early.add(Stage("server", start=listening(self.server.start), stop=self.server.stop))

@@ -16,11 +16,15 @@ from pykubelet.api.core import Container, ContainerState, ContainerStatus, Pod, 
 from pykubelet.api.meta import ObjectMeta
 from pykubelet.api.podinfo import find_container, full_name, is_static
 from pykubelet.base.clock import Clock
-from pykubelet.base.gotext import go_quote
+from pykubelet.base.gotext import format_duration, go_quote
 from pykubelet.base.layout import Layout
 from pykubelet.base.metrics import Metrics
 from pykubelet.config import KubeletConfiguration, as_v1beta1_json
+from pykubelet.containers.image_name import parse_image_name
 from pykubelet.containers.logs import LogOptions, read_logs
+from pykubelet.containers.pod_images import PodImages
+from pykubelet.containers.pulls import Pull
+from pykubelet.cri.containerd_content import ContainerdContent
 from pykubelet.cri.door import Runtime
 from pykubelet.cri.errors import Code, CriError
 from pykubelet.cri.types import ContainerState as RuntimeState
@@ -35,6 +39,7 @@ from pykubelet.server.doors import (
     EventView,
     HealthCheck,
     LogRequest,
+    PullView,
     StreamRequest,
     VolumeView,
     WorkerView,
@@ -77,6 +82,8 @@ class LocalNodeApi:
         process_started: float | None,
         loop_problem: Callable[[], str],
         allocated: Callable[[Pod], Pod],
+        images: PodImages,
+        content: ContainerdContent | None,
     ) -> None:
         """*loop_problem* tells what is wrong with the sync loop, in one line; empty when nothing is.
 
@@ -102,6 +109,8 @@ class LocalNodeApi:
             ).set(process_started)
         self._loop_problem = loop_problem
         self._allocated = allocated
+        self._images = images
+        self._content = content
 
     @property
     def node_name(self) -> str:
@@ -337,10 +346,34 @@ class LocalNodeApi:
         """See ``NodeApi``."""
         return self._allocated(pod)
 
+    async def pulls(self, uid: str) -> Sequence[PullView]:
+        """See ``NodeApi``."""
+        return [await self._pull_view(pull) for pull in self._images.under_way(uid)]
+
+    async def _pull_view(self, pull: Pull) -> PullView:
+        image, path = pull.need.image, pull.need.field_path
+        container = path.partition("{")[2].rstrip("}")
+        seconds = self._clock.monotonic() - (pull.asked if pull.began is None else pull.began)
+        lasting = format_duration(int(seconds) * 1_000_000_000)
+        if pull.began is None:
+            text = f"waiting for {lasting} for the turn to pull {image}"
+            return PullView(image, container, seconds, text)
+        text, progress = f"pulling {image} for {lasting}", None
+        if self._content is not None:
+            progress = await self._content.progress(parse_image_name(pull.image).repository)
+        if progress is None:
+            return PullView(image, container, seconds, text)
+        text += f", {_mib(progress.done)} of {_mib(progress.total)} MiB so far"
+        return PullView(image, container, seconds, text, progress.done, progress.total)
+
     def worker(self, uid: str) -> WorkerView | None:
         """See ``NodeApi``."""
         state = self._workers.state(uid)
         return None if state is None else WorkerView(state.phase.value, state.cause)
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.1f}"
 
 
 def _status_of(pod: Pod, container: str) -> ContainerStatus | None:

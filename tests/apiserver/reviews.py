@@ -96,7 +96,9 @@ class Reviews:
 
         :raises ApiError: the life asked for is too short, or the object that it is bound to is not there.
         """
-        spec = {"expirationSeconds": 3600, "audiences": [], **(body.get("spec") or {})}
+        spec = {"audiences": [], **(body.get("spec") or {})}
+        # Given as null it is not given.
+        spec["expirationSeconds"] = spec.get("expirationSeconds") or 3600
         metadata = account["metadata"]
         if spec["expirationSeconds"] < SHORTEST:
             problem = (

@@ -33,6 +33,7 @@ from pykubelet.server.doors import (
     HealthCheck,
     LogRequest,
     Manifests,
+    PullView,
     ServingCertificate,
     StreamRequest,
     TokenAuthenticator,
@@ -146,6 +147,9 @@ class FakeNode:
 
     def allocated(self, pod):
         return pod
+
+    async def pulls(self, uid: str) -> Sequence[PullView]:
+        return [PullView("img", "app", 12.0, "pulling img for 12s, 1.0 of 2.0 MiB so far", 1 << 20, 2 << 20)]
 
     def worker(self, uid: str) -> WorkerView | None:
         return WorkerView("syncing")

@@ -41,7 +41,18 @@ async def test_what_it_serves(admin: Path, node: FakeNode) -> None:
     details = await get("/details/default/web-node1")
     assert details["events"][0]["reason"] == "Pulled"
     assert details["worker"] == {"phase": "syncing", "cause": ""}
-    assert (await get("/explain/pod/default/web-node1")) == {"lines": ["it began"]}
+    pulling = "pulling img for 12s, 1.0 of 2.0 MiB so far"
+    assert details["pulls"] == [
+        {
+            "image": "img",
+            "container": "app",
+            "seconds": 12.0,
+            "text": pulling,
+            "done": 1 << 20,
+            "total": 2 << 20,
+        }
+    ]
+    assert (await get("/explain/pod/default/web-node1")) == {"lines": ["it began", f"now [app]: {pulling}"]}
     assert (await get("/explain/node")) == {"lines": ["the daemon is up"]}
     assert (await get("/configz")) == {"kubeletconfig": {"port": 1}}
     assert (await get("/version"))["node"] == "node1"

@@ -37,6 +37,9 @@ def describe_pod(details: Object, now: datetime) -> list[str]:
     out.append(_line("QoS Class", status.get("qosClass") or "BestEffort", 29))
     out += _list("Node-Selectors", [f"{k}={v}" for k, v in sorted((spec.get("nodeSelector") or {}).items())])
     out += _list("Tolerations", [_toleration(one) for one in spec.get("tolerations") or []])
+    pulls = details.get("pulls") or []
+    if pulls:
+        out += ["Pulls:", *(_line(one["container"] or "volume", one["text"], 27, 2) for one in pulls)]
     worker = details.get("worker")
     if worker:
         cause = f" ({worker['cause']})" if worker.get("cause") else ""

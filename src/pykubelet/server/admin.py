@@ -102,7 +102,7 @@ class AdminServer:
         return json_bytes(encode(msgspec.structs.replace(pod, apiVersion="v1", kind="Pod")))
 
     async def _details(self, _request: web.BaseRequest, names: Mapping[str, str]) -> web.StreamResponse:
-        """A pod with all that is known of it: events, volumes, its worker."""
+        """A pod with all that is known of it: events, volumes, its worker, pulls."""
         pod = self._node.pod(names["namespace"], names["pod"])
         if pod is None:
             raise _not_found(names)
@@ -116,14 +116,20 @@ class AdminServer:
                     "volumes": list(self._node.volumes(uid)),
                     "worker": self._node.worker(uid),
                     "allocated": _resources(self._node.allocated(pod)),
+                    "pulls": list(await self._node.pulls(uid)),
                 }
             )
         )
 
     async def _explain_pod(self, _request: web.BaseRequest, names: Mapping[str, str]) -> web.StreamResponse:
-        lines = self._node.explain_pod(names["namespace"], names["pod"])
+        lines = list(self._node.explain_pod(names["namespace"], names["pod"]))
         if not lines:
             raise _not_found(names)
+        pod = self._node.pod(names["namespace"], names["pod"])
+        if pod is not None:
+            for pull in await self._node.pulls(pod.metadata.uid):
+                where = f" [{pull.container}]" if pull.container else ""
+                lines.append(f"now{where}: {pull.text}")
         return json_bytes(encode({"lines": list(lines)}))
 
     async def _explain_node(self, _request: web.BaseRequest, _: Mapping[str, str]) -> web.StreamResponse:

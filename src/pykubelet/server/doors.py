@@ -82,6 +82,20 @@ class VolumeView:
 
 
 @dataclass(frozen=True, slots=True)
+class PullView:
+    """An image that is being pulled for a pod; sizes are in bytes, None where the runtime does not tell."""
+
+    image: str
+    #: Empty for the image of a volume.
+    container: str
+    seconds: float
+    #: All of that in words.
+    text: str
+    done: int | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerView:
     """What a pod's worker is about: its phase, and why it ends if it does."""
 
@@ -243,6 +257,10 @@ class NodeApi(Protocol):
 
     def allocated(self, pod: Pod) -> Pod:
         """The pod with the resources that are allocated to it, which may not be those that it asks for."""
+        ...
+
+    async def pulls(self, uid: str) -> Sequence[PullView]:
+        """The images that are being pulled for the pod now."""
         ...
 
     def worker(self, uid: str) -> WorkerView | None:

@@ -7,6 +7,7 @@ from pykubelet.api.volumes import Volume
 
 EMPTY_DIR: Final = "emptyDir"
 HOST_PATH: Final = "hostPath"
+IMAGE: Final = "image"
 CONFIG_MAP: Final = "configMap"
 SECRET: Final = "secret"  # noqa: S105 - a kind of volume
 DOWNWARD_API: Final = "downwardAPI"

@@ -30,6 +30,7 @@ from .content_volume import content_volumes
 from .doors import Feeds
 from .empty_dir import EmptyDir
 from .host_path import HostPath
+from .image import ImageVolume
 from .plugin import ContentPlugin, Plugin, Remover
 from .reconcile import Kind, Order, Target, next_look, reconcile
 from .state import VolumeKey, Wanted
@@ -108,7 +109,7 @@ class VolumeManager:
         self._refresh_period = refresh_period
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         if plugins is None:
-            plugins = (EmptyDir(layout, node_allocatable_memory), HostPath())
+            plugins = (EmptyDir(layout, node_allocatable_memory), HostPath(), ImageVolume())
         if contents is None:
             contents = content_volumes(layout, clock, feeds or Feeds(), node_allocatable_memory)
         self._plugins = {plugin.name: plugin for plugin in plugins}
