@@ -1,5 +1,6 @@
 """Probes by all four mechanisms and lifecycle hooks, on the real runtime."""
 
+import ssl
 import time
 from contextlib import asynccontextmanager
 
@@ -7,6 +8,7 @@ import grpc
 import grpc.aio
 import pytest
 import pytest_asyncio
+import trustme
 from aiohttp import web
 from tests.integration.killed_node import container, exec_hook
 from tests.integration.node import pod, running_node
@@ -29,20 +31,23 @@ async def node(containerd, tmp_path_factory):
 
 
 @asynccontextmanager
-async def web_server():
+async def web_server(tls=None):
     """An HTTP server on the host's loopback; its port, and the paths that it was asked for."""
     asked: list[str] = []
 
     async def answer(request):
         asked.append(request.path)
-        return web.Response(status=int(request.query.get("status", "200")))
+        if request.path == "/away":
+            raise web.HTTPFound("http://elsewhere.test/")
+        status = "200" if request.headers.get("X-Who") != "nobody" else "403"
+        return web.Response(status=int(request.query.get("status", status)))
 
     application = web.Application()
     application.router.add_get("/{path:.*}", answer)
     runner = web.AppRunner(application)
     await runner.setup()
     port = free_port(22080)
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
     try:
         yield port, asked
     finally:
@@ -124,6 +129,56 @@ async def test_readiness_by_exec_http_tcp_and_grpc(node):
         await node.until(lambda: not node.ready("rexec"), 5)
         assert node.restarts("rexec") == 0
         await node.delete(*names)
+
+
+async def test_https_headers_redirects_and_what_is_counted(node):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("another.name").configure_cert(tls)
+    async with web_server(tls) as (secure, _), web_server() as (plain, asked):
+
+        def get(port, path="/", **fields):
+            return {"httpGet": {"host": "127.0.0.1", "port": port, "path": path, **fields}}
+
+        nobody = [{"name": "x-who", "value": "nobody"}]
+        node.apply(
+            pod(
+                "web",
+                container(
+                    "app",
+                    readinessProbe={**get(secure, scheme="HTTPS"), **FAST},
+                    livenessProbe={**get(plain, "/away"), **FAST},
+                    # A server that speaks no TLS is asked once more in the open.
+                    lifecycle={"postStart": get(plain, "/hook", scheme="HTTPS")},
+                ),
+                container("shut", readinessProbe={**get(plain, httpHeaders=nobody), **FAST}),
+            )
+        )
+        await node.until(lambda: node.events("web", "ProbeWarning") and node.events("web", "Unhealthy"))
+        await node.until(lambda: (app := node.container("web")) and app.ready)
+        moved = node.events("web", "ProbeWarning")[0].text
+        assert moved == "Liveness probe warning: Probe terminated redirects, Response body: 302: Found"
+        refused = node.events("web", "Unhealthy")[0].text
+        assert refused == "Readiness probe failed: HTTP probe failed with statuscode: 403"
+        assert node.restarts("web") == 0
+        assert "/hook" in asked
+        assert node.events("web", "LifecycleHTTPFallback")[0].text == (
+            f"request to HTTPS lifecycle hook 127.0.0.1:{plain} got HTTP response, retry with HTTP succeeded"
+        )
+        of_pod = f'namespace="default",pod="{node.full("web")}",pod_uid="{node.uid("web")}"'
+
+        def counted():
+            return node.kubelet.api.probe_metrics().decode()
+
+        for container_name, kind, result in (
+            ("app", "Liveness", "successful"),
+            ("app", "Readiness", "successful"),
+            ("shut", "Readiness", "failed"),
+        ):
+            labels = f'container="{container_name}",{of_pod},probe_type="{kind}",result="{result}"'
+            assert f"prober_probe_total{{{labels}}} " in counted()
+        assert "\nprocess_start_time_seconds 1" in counted()
+        await node.delete("web")
+        assert "pod_uid" not in counted()
 
 
 async def test_liveness_restarts(node):
