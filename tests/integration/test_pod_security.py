@@ -42,6 +42,8 @@ async def node(containerd, tmp_path_factory):
         await asyncio.to_thread(containerd.import_image, archive, name)
     config = {"seccompDefault": True, "allowedUnsafeSysctls": ["net.core.somaxconn", "kernel.msg*"]}
     async with running_node(tmp_path_factory.mktemp("security"), containerd, **config) as made:
+        # What the runtime can do is asked for below.
+        await made.until(lambda: made.kubelet.health.status)
         yield made
 
 
@@ -290,3 +292,82 @@ async def test_what_this_node_cannot_do_is_refused_in_upstreams_words(node):
     # Where SELinux is off the runtime leaves its labels aside.
     await node.until(lambda: node.ready("labelled"))
     await node.delete("apart", "strict", "confined", "windows", "labelled")
+
+
+async def test_groups_of_the_image_can_be_left_out(node):
+    if not node.kubelet.node.supplemental_groups_policy:
+        pytest.skip("this runtime does not know supplementalGroupsPolicy")
+
+    def groups(policy):
+        return {"securityContext": {"supplementalGroups": [3000], "supplementalGroupsPolicy": policy}}
+
+    names = ("strict", "merge")
+    node.apply(
+        pod("strict", secured(image=NAMED), **groups("Strict")),
+        pod("merge", secured(image=NAMED), **groups("Merge")),
+    )
+    await node.until(lambda: node.ready(*names))
+    seen = {name: (await process(node, name))["Groups"] for name in names}
+    assert seen == {"strict": ["1501", "3000"], "merge": ["1501", "1600", "3000"]}
+    for name in names:
+        user = node.container(name).user.linux
+        assert (user.uid, user.gid) == (1500, 1501)
+        assert sorted(user.supplementalGroups) == sorted(map(int, seen[name]))
+    await node.delete(*names)
+
+
+async def test_a_user_namespace_of_ones_own(node):
+    handler = node.kubelet.node.runtime_handler("")
+    if handler is None or not handler.user_namespaces:
+        pytest.skip("this runtime has no user namespaces")
+    disk = {"volumeMounts": [{"name": "disk", "mountPath": "/disk"}]}
+    quits = "trap 'exit 0' TERM; while [ ! -e /disk/quit ]; do sleep 0.05; done; rm /disk/quit"
+    node.apply(
+        pod(
+            "apart",
+            container("app", quits, **disk),
+            secured("open", procMount="Unmasked"),
+            hostUsers=False,
+            volumes=[{"name": "disk", "emptyDir": {}}],
+        ),
+        pod("beside", secured(runAsUser=1000), hostUsers=False),
+        pod("shared", secured(), hostUsers=True),
+    )
+    names = ("apart", "beside", "shared")
+    await node.until(lambda: node.ready(*names))
+
+    async def ids(name, app="app"):
+        """First host ID and number of IDs of users and of groups."""
+        lines = (await node.exec(name, "cat /proc/self/uid_map /proc/self/gid_map", app)).splitlines()
+        return [tuple(map(int, line.split())) for line in lines]
+
+    async def uids():
+        return {name: (await ids(name))[0] for name in names}
+
+    first = await uids()
+    assert first["shared"][:2] == (0, 0)
+    for name in ("apart", "beside"):
+        inside, host, length = first[name]
+        assert (inside, length) == (0, 65536)
+        assert host >= 65536
+        assert await ids(name) == [first[name]] * 2
+        stated = json.loads(node.layout.pod_user_namespace(node.uid(name)).read_text())
+        one = {"hostId": host, "containerId": 0, "length": 65536}
+        assert stated == {"uidMappings": [one], "gidMappings": [one]}
+    assert first["apart"] != first["beside"]
+    assert await ids("apart", "open") == [first["apart"]] * 2
+    # On the node's disk the files of the pod's root are root's: the mount translates.
+    await node.exec("apart", "touch /disk/file")
+    place = node.layout.pod_volume(node.uid("apart"), "kubernetes.io/empty-dir", "disk")
+    assert (place / "file").stat().st_uid == 0
+    assert "/proc/sys" not in await node.exec("apart", "cut -d' ' -f2 /proc/mounts", "open")
+    # The next instance, and the next daemon, keep the IDs.
+    await node.restart()
+    await node.until(lambda: node.ready(*names))
+    await node.exec("apart", "touch /disk/quit")
+    await node.until(lambda: node.restarts("apart") == 1 and node.runs("apart"))
+    assert await uids() == first
+    files = [node.layout.pod_user_namespace(node.uid(name)) for name in ("apart", "beside")]
+    await node.delete(*names)
+    await node.until(lambda: not [file for file in files if file.exists()])
+    assert node.kubelet.user_namespaces.pods == frozenset()
