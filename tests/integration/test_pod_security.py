@@ -38,6 +38,8 @@ def images():
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def node(containerd, tmp_path_factory):
+    # Root in a user namespace is nobody on the node: it must be able to walk to its root file system.
+    containerd.base_dir.parent.chmod(0o711)
     for name, archive in images().items():
         await asyncio.to_thread(containerd.import_image, archive, name)
     config = {"seccompDefault": True, "allowedUnsafeSysctls": ["net.core.somaxconn", "kernel.msg*"]}
