@@ -158,6 +158,24 @@ def _read_when_there(file):
     return file.read_bytes()
 
 
+async def test_ids_that_cannot_be_learnt_end_the_start(layout):
+    def fail():
+        raise UserNamespaceError("no line")
+
+    manager = UserNamespaceManager(
+        layout,
+        Told(),
+        ids_per_pod=UNIT,
+        max_pods=1,
+        rng=random.Random(1),
+        metrics=Metrics(),
+        configured=fail,
+    )
+    with pytest.raises(UserNamespaceError) as caught:
+        await manager.start()
+    assert str(caught.value) == "create user namespace manager: kubelet mappings: no line"
+
+
 async def test_ids_that_cannot_serve_end_the_start(make):
     manager = make(max_pods=4)
     with pytest.raises(UserNamespaceError) as caught:

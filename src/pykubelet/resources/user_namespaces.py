@@ -120,11 +120,14 @@ class UserNamespaceManager:
 
         :raises UserNamespaceError: the IDs set apart cannot serve this node; upstream's text.
         """
+        refused = "create user namespace manager"
         try:
             configured = await asyncio.to_thread(self._configured)
             ranges = IdRanges(id_space(configured, self._ids_per_pod, self._max_pods))
-        except (ValueError, UserNamespaceError) as error:
-            raise UserNamespaceError(f"create user namespace manager: {error}") from error
+        except UserNamespaceError as error:
+            raise UserNamespaceError(f"{refused}: kubelet mappings: {error}") from error
+        except ValueError as error:
+            raise UserNamespaceError(f"{refused}: {error}") from error
         found, self._unknown = await asyncio.to_thread(_read_all, self._layout)
         for uid, mapping in sorted(found.items()):
             try:
@@ -133,6 +136,11 @@ class UserNamespaceManager:
                 self._unknown[uid] = str(error)
         for uid, why in sorted(self._unknown.items()):
             log.error("%s: %s", self._layout.pod_user_namespace(uid), why)
+            self._journal.record(
+                "UserNamespaceUnknown",
+                f"no host IDs are given to pods until pod {uid} is gone: those it has are not known",
+                cause=why,
+            )
         self._ranges = ranges
 
     async def stop(self) -> None:
@@ -215,6 +223,9 @@ class UserNamespaceManager:
             self._unknown.pop(uid, None)
             if self._ranges is not None:
                 self._ranges.release(uid)
+            self._journal.record(
+                "UserNamespaceTakenBack", f"the host IDs of pod {uid} are free", cause="nothing of it runs"
+            )
 
 
 def _read_all(layout: Layout) -> tuple[dict[str, tuple[int, int]], dict[str, str]]:
