@@ -133,6 +133,7 @@ async def test_a_hook_that_outlives_the_grace_has_two_seconds_more(node, diary):
     assert diary.lines() == ["late"]
     assert node.events("late", "FailedPreStopHook") == []
     # The command ended with its container, and so failed.
+    assert node.decisions("never", "Hook")[0].cause == "its command exited with 137"
     assert [e.text for e in node.events("never", "FailedPreStopHook")] == ["PreStopHook failed"]
 
 

@@ -22,12 +22,17 @@ _USER_AGENT = "kube-lifecycle/1.36"
 _CONNECT_TIMEOUT = 30.0
 #: Bytes of a command's output that its error tells.
 _OUTPUT_LIMIT = 10 * 1024
-#: Characters of an error that the journal keeps.
-_TOLD = 512
 
 
 class HookError(Exception):
-    """A hook failed; the text goes to the container's status."""
+    """A hook failed; the text goes to the container's status.
+
+    *brief* is for the journal: without what the command or the server said, which may be secret.
+    """
+
+    def __init__(self, text: str, brief: str) -> None:
+        super().__init__(text)
+        self.brief = brief
 
 
 class Hooks:
@@ -68,16 +73,15 @@ class Hooks:
             await self._run(pod, container, container_id, hook, ips)
             how = "ended"
         except HookError as error:
-            how, problem = "failed", str(error)
+            how, problem = "failed", error.brief
             raise
         finally:
-            # Other than the events this is for the node's root alone, so it has the details.
             self._journal.record(
                 "Hook",
                 f"the {which} hook of {container.name} {how}",
                 pod=pod_ref(pod),
                 container=container.name,
-                cause=problem[:_TOLD],
+                cause=problem,
                 seconds=round(self._clock.monotonic() - began, 3),
             )
 
@@ -97,25 +101,30 @@ class Hooks:
             try:
                 await self._http(ref, container, hook.httpGet, ips)
             except ValueError as error:
-                raise HookError(f"HTTP lifecycle hook ({hook.httpGet.path}) {where} {error}") from error
+                text = f"HTTP lifecycle hook ({hook.httpGet.path}) {where} {error}"
+                raise HookError(text, "there was no answer to its request") from error
         elif hook.sleep is not None:
             await self._sleep(hook.sleep.seconds)
         else:
             # A TCP socket was never a hook that does anything.
             kind = "tcpSocket" if hook.tcpSocket is not None else "none"
-            raise HookError(f"Cannot run handler: invalid handler: {kind}")
+            text = f"invalid handler: {kind}"
+            raise HookError(f"Cannot run handler: {text}", text)
 
     async def _exec(self, container_id: str, command: Sequence[str], where: str) -> None:
         title = f"Exec lifecycle hook ({go_list(command)}) {where}"
         try:
             result = await self._runtime.exec_sync(container_id, command, 0)
         except CriError as error:
-            raise HookError(f'{title} {error}, message: ""') from error
+            text = f'{title} {error}, message: ""'
+            raise HookError(text, f"the runtime could not run its command ({error.code.name})") from error
         if result.exit_code:
             stderr = result.stderr[:_OUTPUT_LIMIT].decode(errors="replace")
             output = go_quote((result.stdout + result.stderr)[:_OUTPUT_LIMIT].decode(errors="replace"))
             said = f"command '{' '.join(command)}' exited with {result.exit_code}: {stderr}"
-            raise HookError(f"{title} {said}, message: {output}")
+            raise HookError(
+                f"{title} {said}, message: {output}", f"its command exited with {result.exit_code}"
+            )
 
     async def _sleep(self, seconds: int) -> None:
         try:
