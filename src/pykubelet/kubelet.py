@@ -10,7 +10,6 @@ from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from pykubelet.admission import Preemption, admission_chain
 from pykubelet.api.core import Pod, PodStatus
@@ -43,6 +42,7 @@ from pykubelet.cri.client import CriClient
 from pykubelet.cri.containerd_content import ContainerdContent
 from pykubelet.cri.door import Runtime
 from pykubelet.cri.types import RuntimeStatus
+from pykubelet.cri_dockerd import CriDockerd, Way
 from pykubelet.explain.journal import DecisionJournal
 from pykubelet.image_pulls import ImagePulls
 from pykubelet.membership import Membership
@@ -59,7 +59,7 @@ from pykubelet.pods.gated import gated
 from pykubelet.pods.housekeeping import Housekeeping, HousekeepingDoors
 from pykubelet.pods.manager import ManagerDoors, PodManager
 from pykubelet.pods.reasons import ReasonCache
-from pykubelet.pods.sources import FileSource, PodConfig, PushSource, UrlSource
+from pykubelet.pods.sources import PodConfig
 from pykubelet.pods.statuses import LocalStatuses
 from pykubelet.pods.store import PodStore
 from pykubelet.pods.sync import PodSyncer, SyncDoors
@@ -88,6 +88,7 @@ from pykubelet.settings import (
     tree_config,
 )
 from pykubelet.startup import StartError, called, listening, prepare_host, tell_start
+from pykubelet.static_sources import StaticSources
 from pykubelet.volumes import Feeds, VolumeManager
 
 #: The version that goes into probes' user agent.
@@ -107,6 +108,8 @@ class Parts:
     metrics: Metrics | None = None
     #: Without it the node stands alone.
     connection: Connection | None = None
+    #: A cri-dockerd that is to be started and ended with the node.
+    docker: Way | None = None
 
 
 class Kubelet:
@@ -134,6 +137,7 @@ class Kubelet:
         config = self.config
         images = config.imageServiceEndpoint or config.containerRuntimeEndpoint
         self.content = None if parts.runtime is not None else ContainerdContent(images)
+        self._docker = CriDockerd(parts.docker, self.journal) if parts.docker is not None else None
         self.runtime: Runtime = parts.runtime or CriClient(
             self.config.containerRuntimeEndpoint,
             images,
@@ -215,13 +219,16 @@ class Kubelet:
             metrics=self.metrics,
         )
         self.sources = PodConfig(clock, journal, events, adapt=gated(self._loaded.gates.enabled))
-        # Known from the beginning: nothing is complete before the manifests were read.
-        self._send_files = self.sources.channel("file") if config.staticPodPath else None
-        self._send_url = self.sources.channel("http") if config.staticPodURL else None
-        self.pushed: PushSource | None = None
-        if self._loaded.flags.enableManifestPush:
-            self.pushed = PushSource(self.layout.pushed_manifests, self.node.name, journal, events)
-            self._send_pushed = self.sources.channel("push")
+        self.static_sources = StaticSources(
+            self._loaded,
+            self.layout,
+            self.node.name,
+            self.sources,
+            clock,
+            journal,
+            events,
+            self.runtime_view.running_pods,
+        )
         self.local_statuses = LocalStatuses(
             self.layout.root / "pod-statuses", None if cluster is not None else self._status_changed
         )
@@ -456,10 +463,11 @@ class Kubelet:
             images=self.starter.images,
             content=self.content,
         )
+        pushed = self.static_sources.pushed
         self.server = kubelet_server(
-            self._loaded, self.node, self.api, self.clock, self.metrics, self.cluster, self.pushed
+            self._loaded, self.node, self.api, self.clock, self.metrics, self.cluster, pushed
         )
-        self.admin = admin_server(self._loaded, self.layout, self.api, self.clock, self.pushed)
+        self.admin = admin_server(self._loaded, self.layout, self.api, self.clock, pushed)
 
     # --- the order of starts --------------------------------------------------
 
@@ -472,8 +480,9 @@ class Kubelet:
         early.add(Stage("statuses", start=self.local_statuses.start, stop=self.local_statuses.stop))
         self.resizing.stages(early)
         early.add(Stage("user namespaces", start=self._start_user_namespaces, stop=self.user_namespaces.stop))
-        if self.pushed is not None:
-            early.add(Stage("pushed manifests", start=self.pushed.load, stop=self.pushed.close))
+        early.add(Stage("pushed manifests", start=self.static_sources.load, stop=self.static_sources.close))
+        if self._docker is not None:
+            early.add(Stage("cri-dockerd", start=self._docker.start, stop=self._docker.stop))
         if self.cluster is not None:
             self.cluster.early_stages(early)
         early.add(Stage("credential providers", start=images.start_providers, stop=images.credentials.stop))
@@ -495,7 +504,8 @@ class Kubelet:
         if self.cluster is not None:
             self.cluster.late_stages(early)
             self.cluster.dependent_stages(late)
-        early.add(Stage("sources", start=self._start_sources, stop=self._tasks.close))
+        early.add(Stage("tasks", stop=self._tasks.close))
+        early.add(Stage("sources", start=self.static_sources.start, stop=self.static_sources.stop))
         late.add(Stage("runtime version", start=self.runtime_view.learn_version))
         late.add(Stage("pod CIDR", start=self.pod_cidr.start, stop=self.pod_cidr.stop))
         if self.config.makeIPTablesUtilChains:
@@ -537,36 +547,6 @@ class Kubelet:
         seconds = notify.watchdog_seconds(os.environ, os.getpid())
         if seconds is not None:
             self._tasks.spawn("watchdog", notify.watchdog(seconds, self.loop_problem))
-
-    async def _start_sources(self) -> None:
-        config, running = self.config, self.runtime_view.running_pods
-        if self._send_files is not None:
-            files = FileSource(
-                Path(config.staticPodPath),
-                self.node.name,
-                self._send_files,
-                self.journal,
-                self.events,
-                running=running,
-                period=config.fileCheckFrequency.seconds,
-            )
-            self._tasks.forever("file source", files.run, pause=self.clock.sleep)
-        if self._send_url is not None:
-            url = UrlSource(
-                config.staticPodURL,
-                config.staticPodURLHeader,
-                self.node.name,
-                self._send_url,
-                self.journal,
-                self.events,
-                self.clock,
-                running=running,
-                period=config.httpCheckFrequency.seconds,
-            )
-            self._tasks.forever("URL source", url.run, pause=self.clock.sleep)
-        if self.pushed is not None:
-            pushed = partial(self.pushed.run, self._send_pushed)
-            self._tasks.forever("push source", pushed, pause=self.clock.sleep)
 
     async def _start_user_namespaces(self) -> None:
         try:

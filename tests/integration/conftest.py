@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from tests.apiserver.cluster import a_cluster
 from tests.apiserver.fixtures import cluster
+from tests.integration.given_runtime import GivenRuntime, given_endpoint
 from tests.integration.joined import Joined, joined_node
 from tests.integration.node import named_netns
 
@@ -60,13 +61,21 @@ def short_dir() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def containerd(packed_images: dict[str, bytes]) -> Iterator[PrivateContainerd]:
+def containerd(packed_images: dict[str, bytes]) -> Iterator[PrivateContainerd | GivenRuntime]:
     """A running private containerd with the sample images; at the end nothing of it may be left.
 
-    Pods of tests belong below its ``cgroup_root``, which goes away with it.
+    Pods of tests belong below its ``cgroup_root``, which goes away with it. Where
+    ``PYKUBELET_TEST_CRI_ENDPOINT`` names a runtime it is that one instead.
     """
     if os.geteuid() != 0:
         pytest.skip("needs root")
+    if given_endpoint():
+        given = GivenRuntime(given_endpoint())
+        for name, archive in packed_images.items():
+            given.import_image(archive, name)
+        yield given
+        given.destroy()
+        return
     missing = [program for program in _NEEDED if shutil.which(program) is None]
     assert not missing, f"not installed: {', '.join(missing)} (see `make test`)"
     directory = Path(tempfile.mkdtemp(prefix="pk-", dir="/tmp"))

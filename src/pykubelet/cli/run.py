@@ -24,7 +24,9 @@ from pykubelet.cluster.bootstrap import BootstrapError
 from pykubelet.cluster.kubeconfig import KubeconfigError
 from pykubelet.cluster.tls import TlsMaterialError
 from pykubelet.config import ConfigError, HostFacts, Loaded, check_host, help_text, load, version_text
+from pykubelet.config.types import DEFAULT_ENDPOINT
 from pykubelet.connection import Tools, connect
+from pykubelet.cri_dockerd import DockerError, Way, find
 from pykubelet.explain.journal import DecisionJournal
 from pykubelet.kubelet import Kubelet, Parts
 from pykubelet.linux.addresses import AddressError
@@ -128,12 +130,13 @@ async def _made(loaded: Loaded, host: Host, layout: Layout, stop: asyncio.Event)
 
 
 async def make_kubelet(loaded: Loaded, host: Host, layout: Layout) -> Kubelet:
-    """The node agent, with its way to the cluster if there is to be one.
+    """The node agent, with its ways to the cluster and to Docker if there are to be any.
 
     :raises StartError: there is no way.
     """
+    docker = await _docker(loaded, layout)
     if not loaded.flags.kubeconfig:
-        return Kubelet(loaded, host, layout)
+        return Kubelet(loaded, host, layout, Parts(docker=docker))
     clock = SystemClock()
     rng = random.Random()  # noqa: S311 - spreads load, guards nothing
     journal = DecisionJournal(clock, layout.journal_file)
@@ -145,9 +148,28 @@ async def make_kubelet(loaded: Loaded, host: Host, layout: Layout) -> Kubelet:
         )
     except (BootstrapError, KubeconfigError, TlsMaterialError) as error:
         raise StartError(str(error)) from error
-    parts = Parts(clock=clock, rng=rng, journal=journal, metrics=metrics, connection=connection)
+    parts = Parts(
+        clock=clock, rng=rng, journal=journal, metrics=metrics, connection=connection, docker=docker
+    )
     made.append(Kubelet(loaded, host, layout, parts))
     return made[0]
+
+
+async def _docker(loaded: Loaded, layout: Layout) -> Way | None:
+    """The cri-dockerd to be started, if any; where Docker is asked for its endpoint is the node's.
+
+    :raises StartError: there is no way to Docker.
+    """
+    config = loaded.config
+    if loaded.flags.containerRuntime != "docker" or config.containerRuntimeEndpoint != DEFAULT_ENDPOINT:
+        return None
+    try:
+        way = await asyncio.to_thread(find, layout.run)
+    except DockerError as error:
+        raise StartError(str(error)) from error
+    log.info("Docker is reached through cri-dockerd at %s", way.endpoint)
+    config.containerRuntimeEndpoint = way.endpoint
+    return way if way.program else None
 
 
 def _end_at_last() -> None:

@@ -185,6 +185,7 @@ EFFECTIVE_FLAGS: frozenset[str] = frozenset(
         "kubeconfig",
         "bootstrapKubeconfig",
         "cloudProvider",
+        "containerRuntime",
         "enableManifestPush",
         "version",
         "help",

@@ -394,6 +394,14 @@ POD_FLAGS: tuple[Flag, ...] = (
     Flag("cert-dir", values.string, "flags.certDir", "Authentication and TLS", "Where certificates lie."),
     # --- Container runtime
     Flag(
+        "container-runtime",
+        values.string,
+        "flags.containerRuntime",
+        "Container runtime",
+        "remote for the CRI runtime at --container-runtime-endpoint; docker for Docker Engine, "
+        "for which cri-dockerd is found or started.",
+    ),
+    Flag(
         "container-runtime-endpoint",
         values.string,
         "config.containerRuntimeEndpoint",

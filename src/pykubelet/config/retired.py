@@ -6,7 +6,7 @@ from . import values
 from .flags import Flag
 
 _CNI = "the container runtime sets up the network: configure CNI there"
-_DOCKER = "Docker is spoken to through a CRI runtime: use --container-runtime-endpoint"
+_DOCKER = "Docker is spoken to through cri-dockerd: use --container-runtime=docker"
 _EVICTION = "use --eviction-hard or --eviction-soft"
 _KUBECONFIG = "use --kubeconfig"
 _KLOG = "the log goes to standard error: redirect it there"
@@ -24,7 +24,7 @@ _RETIRED: tuple[tuple[values.Parse, str, str], ...] = (
     (values.boolean, _CNI + " (kubenet's bridge too)", "configure-cbr0 reconcile-cidr"),
     (values.int32, _CADVISOR, "cadvisor-port"),
     (values.boolean, _CADVISOR, "enable-cadvisor-json-endpoints enable-custom-metrics"),
-    (values.string, "use --container-runtime-endpoint", "container-runtime remote-runtime-endpoint"),
+    (values.string, "use --container-runtime-endpoint", "remote-runtime-endpoint"),
     (values.string, "use --image-service-endpoint", "remote-image-endpoint"),
     (
         values.boolean,

@@ -18,6 +18,8 @@ UInt32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 
 API_VERSION = "kubelet.config.k8s.io/v1beta1"
 KIND = "KubeletConfiguration"
+#: Where the container runtime is looked for when nobody says.
+DEFAULT_ENDPOINT = "unix:///run/containerd/containerd.sock"
 
 
 class X509Authentication(Struct, kw_only=True):
@@ -271,7 +273,7 @@ class KubeletConfiguration(Struct, kw_only=True):
     registerNode: bool = True
     tracing: Tracing | None = None
     localStorageCapacityIsolation: bool = True
-    containerRuntimeEndpoint: str = "unix:///run/containerd/containerd.sock"
+    containerRuntimeEndpoint: str = DEFAULT_ENDPOINT
     imageServiceEndpoint: str = ""
     failCgroupV1: bool = True
     userNamespaces: UserNamespaces | None = None
@@ -321,6 +323,8 @@ class KubeletFlags(Struct, kw_only=True):
     storageDriverSecure: bool = False
     storageDriverTable: str = "stats"
     storageDriverUser: str = "root"
+    #: ``remote`` (any CRI runtime) or ``docker`` (through cri-dockerd).
+    containerRuntime: str = "remote"
     #: Ours: manifests may be pushed over the daemon's port.
     enableManifestPush: bool = False
     version: str = "false"

@@ -46,6 +46,11 @@ def validate_flags(flags: KubeletFlags) -> None:
     reasons = list(check_node_labels(flags.nodeLabels))
     if flags.cloudProvider not in ("", "external"):
         reasons.append(f'--cloud-provider: "{flags.cloudProvider}" must be empty or "external"')
+    if flags.containerRuntime not in ("remote", "docker"):
+        reasons.append(
+            f'--container-runtime: "{flags.containerRuntime}" is not supported: only "remote" '
+            '(any CRI runtime, at --container-runtime-endpoint) and "docker" (through cri-dockerd)'
+        )
     if flags.exitOnLockContention and not flags.lockFile:
         reasons.append("--exit-on-lock-contention needs --lock-file")
     try:

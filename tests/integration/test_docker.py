@@ -1,0 +1,33 @@
+"""``--container-runtime=docker`` with a stand-in cri-dockerd, which hands everything on to containerd."""
+
+import os
+
+import pytest
+from tests.integration.killed_node import container
+from tests.integration.node import pod, running_node
+from tests.test_cri_dockerd import stand_in
+
+from pykubelet import cri_dockerd
+from pykubelet.config.types import DEFAULT_ENDPOINT
+from pykubelet.startup import StartError
+
+
+async def test_pods_run_through_a_cri_dockerd_that_is_ours(containerd, tmp_path, no_leaks, monkeypatch):
+    monkeypatch.setattr(cri_dockerd, "USUAL_SOCKETS", ())
+    monkeypatch.setattr(cri_dockerd.find, "__kwdefaults__", {"sockets": (), "which": None})
+    docker = {"flags": ["--container-runtime=docker"], "containerRuntimeEndpoint": DEFAULT_ENDPOINT}
+    with pytest.raises(StartError, match="cri-dockerd neither serves"):
+        async with running_node(tmp_path / "none", containerd, "dock", **docker):
+            pass
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("STANDIN_TARGET", str(containerd.socket))
+    stand_in(tmp_path)
+    async with running_node(tmp_path / "node", containerd, "dock", **docker) as node:
+        node.apply(pod("web", container("app", "echo here; exec sleep 1000")))
+        await node.until(lambda: node.log("web") == "here" if node.runs("web") else False)
+        started = [e.text for e in node.kubelet.journal.of_node() if e.what == "CriDockerdStarted"]
+        assert len(started) == 1
+        pid = int(started[0].split()[-1])
+        await node.stop()
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
