@@ -20,6 +20,12 @@ from pykubelet.startup import StartError
 RUN = "import sys; from pykubelet.cli.run import run; sys.exit(run(sys.argv[1:]))"
 KIND = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 
+#: A node without a cluster.
+ALONE = (
+    "failSwapOn: false\nfailCgroupV1: false\nauthentication: {webhook: {enabled: false}}\n"
+    "authorization: {mode: AlwaysAllow}\n"
+)
+
 
 def config(tmp_path, text) -> list[str]:
     file = tmp_path / "config.yaml"
@@ -91,6 +97,7 @@ def test_help_is_grouped_and_no_wider_than_the_terminal(capsys, monkeypatch) -> 
     [
         ("failSwapOn: false\nfailCgroupV1: false\n", ["--node-ip=192.0.2.77"], "192.0.2.77"),
         ("failSwapOn: false\nfailCgroupV1: false\ncgroupDriver: systemd\n", [], "cgroupDriver"),
+        (ALONE, ["--container-runtime=docker"], "install Docker"),
     ],
 )
 def test_a_host_that_does_not_fit_is_one_line_and_nothing_is_started(tmp_path, text, flags, named) -> None:

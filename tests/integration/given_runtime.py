@@ -36,8 +36,6 @@ class GivenRuntime:
         self.cgroup_root = f"pkgiven{zlib.crc32(endpoint.encode()):08x}"
         #: Nothing of the runtime's lies here: what it mounts is its own affair.
         self.base_dir = self.run_dir = Path(tempfile.mkdtemp(prefix="pk-given-", dir="/tmp"))
-        #: Which handlers it has, and where their state lies, nobody tells.
-        self.runtimes = ()
         answer = VersionResponse.FromString(
             self._call("RuntimeService/Version", VersionRequest().SerializeToString())
         )

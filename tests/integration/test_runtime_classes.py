@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.integration.joined import container_id, phase
+from tests.integration.joined import container_id, is_ready, phase
 from tests.integration.killed_node import container
 from tests.integration.node import pod
 
@@ -45,6 +45,16 @@ async def pod_cgroup(joined, found, controller, *files):
     return await asyncio.to_thread(read)
 
 
+async def fits(joined, name):
+    """Wait until the pod is ready; skip the test if its runtime is too old for the containerd."""
+
+    def settled(found):
+        return is_ready(found) or "unknown version specified" in joined.story(name)
+
+    if not is_ready(await joined.until(name, settled)):
+        pytest.skip("this crun refuses the OCI version that this containerd writes")
+
+
 async def test_runtimes_side_by_side_and_their_overhead(joined, containerd):
     have = [one.name for one in containerd.runtimes]
     assert "crun" in have, "crun is not installed (see `make test`)"
@@ -53,6 +63,7 @@ async def test_runtimes_side_by_side_and_their_overhead(joined, containerd):
         name = await a_class(joined, handler, **({"overhead": heavy} if handler == "crun" else {}))
         app = container("app", "cat /proc/1/comm; exec sleep 1000", resources=RESOURCES)
         await joined.create(pod(f"by-{handler}", app, runtimeClassName=name))
+    await fits(joined, "by-crun")
     found = dict(zip(have, await joined.ready(*(f"by-{handler}" for handler in have)), strict=True))
     for handler, shown in found.items():
         cid = container_id(shown)
@@ -104,8 +115,9 @@ async def test_a_handler_that_the_runtime_lacks_is_told_and_tried_again(joined):
                 await asyncio.sleep(0.05)
 
     await told(
+        # In between stands what the runtime was about: containerd 1.6 and 2.x put it differently.
         "Failed to create pod sandbox: rpc error: code = Unknown desc = "
-        'failed to get sandbox runtime: no runtime for "none" is configured'
+        '.*: no runtime for "none" is configured'
     )
     await told('Failed to create pod sandbox: runtimeclass.node.k8s.io "not-there" not found')
     assert phase(await joined.pod("lost")) == "Pending"
