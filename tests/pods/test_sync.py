@@ -386,3 +386,18 @@ async def test_what_only_the_runtime_knows_is_stopped_and_removed_whole(world) -
     assert world.starter.calls == ["stop web-0", "stop s0", "remove web-0", "remove s0", "clean u ns p"]
     await world.finish(None)
     assert world.starter.calls == []
+
+
+async def test_what_a_probe_found_is_told_without_a_look_at_the_runtime(world) -> None:
+    probed = pod(Container(name="web", image="img", readinessProbe=Probe()))
+    world.syncer.show_verdicts(probed)
+    assert world.status() is None
+    world.probes._workers = {("web", "readiness")}
+    await world.sync(probed)
+    assert world.status().containerStatuses[0].ready is False
+    reads = world.reads
+    world.probes._readiness[world.runtime.containers[0].id] = True
+    world.syncer.show_verdicts(probed)
+    assert world.status().containerStatuses[0].ready is True
+    assert {c.type: c.status for c in world.status().conditions}["Ready"] == "True"
+    assert world.reads == reads

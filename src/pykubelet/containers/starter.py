@@ -326,7 +326,10 @@ class Starter:
         try:
             await self._runtime.start_container(container_id, turn=turn_of(pod))
         except CriError as error:
-            raise self._fail(pod, path, "RunContainerError", error) from error
+            # Events that name the instance would each be a new one.
+            message = error.message.replace(container_id, container.name)
+            self._event(pod, path, "Warning", "Failed", f"Error: {message}")
+            raise StartError("RunContainerError", error.message) from error
         self._event(pod, path, "Normal", "Started", "Container started")
 
     async def _link(self, pod: Pod, container: Container, count: int, container_id: str) -> None:
