@@ -188,7 +188,12 @@ class ApiServer:
         self.registry.bind(target, {"target": {"kind": "Node", "name": node}})
 
     def patch(
-        self, resource: Resource, namespace: str, name: str, change: Callable[[Object], None]
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        change: Callable[[Object], None],
+        subresource: str = "",
     ) -> Object:
         """Change an object in place, past all rules of HTTP but not those of the registry."""
 
@@ -197,7 +202,7 @@ class ApiServer:
             change(changed)
             return changed
 
-        return copy(self.registry.patch(Target(resource, namespace, name), apply).obj)
+        return copy(self.registry.patch(Target(resource, namespace, name, subresource), apply).obj)
 
     def delete(self, resource: Resource, namespace: str, name: str, grace: int | None = None) -> bool:
         """Delete an object; whether it is gone."""

@@ -10,10 +10,12 @@ from tests.pods.resizing import Resizing
 
 from pykubelet.api.core import Container, Pod, PodSpec, Probe
 from pykubelet.api.meta import ObjectMeta
+from pykubelet.api.quantity import Quantity
 from pykubelet.base.clock import LoopClock
 from pykubelet.base.errors import SandboxError, StartError, VolumeError
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.cri.errors import Code, CriError
+from pykubelet.linux.cgroups import Limits
 from pykubelet.pods.crashloop import CrashLoop
 from pykubelet.pods.execute import Executor
 from pykubelet.pods.holder import GraceHolder
@@ -401,3 +403,37 @@ async def test_what_a_probe_found_is_told_without_a_look_at_the_runtime(world) -
     assert world.status().containerStatuses[0].ready is True
     assert {c.type: c.status for c in world.status().conditions}["Ready"] == "True"
     assert world.reads == reads
+
+
+async def test_what_is_allocated_runs_until_another_is_and_then_comes_into_force(world) -> None:
+    def sized(cpu) -> Pod:
+        p = pod(Container(name="web", image="img"))
+        p.spec.containers[0].resources.requests["cpu"] = Quantity.parse(cpu)
+        return p
+
+    small, large = sized("100m"), sized("200m")
+    world.cgroups.wanted = Limits(102, -1, 100_000, -1)
+    world.resizing.allocation.admitted(small)
+    # The pod asks for more before it even starts: it gets what was admitted.
+    await world.sync(large)
+    assert world.resizing.recorded.get("u").containers["web"].requests == {"cpu": Quantity.parse("100m")}
+    assert world.status().allocatedResources == {"cpu": Quantity.parse("100m")}
+    world.resizing.allocation.admitted(large)
+    world.resizing.conditions.begin("u", 2, world.clock.now())
+    world.cgroups.wanted = Limits(204, -1, 100_000, -1)
+    world.resizing.updater.failing["web"] = CriError(Code.Unknown, "UpdateContainerResources", "not now")
+    outcome = await world.sync(large)
+    assert "not now" in outcome.error
+    [condition] = [c for c in world.status().conditions if c.type == "PodResizeInProgress"]
+    assert (condition.reason, condition.status) == ("Error", "True")
+    [web] = world.status().containerStatuses
+    assert (str(web.resources.requests["cpu"]), str(web.allocatedResources["cpu"])) == ("100m", "200m")
+    assert str(world.status().resources.requests["cpu"]) == "200m"
+    world.resizing.updater.failing.clear()
+    assert (await world.sync(large)).error == ""
+    [web] = world.status().containerStatuses
+    assert str(web.resources.requests["cpu"]) == "200m"
+    assert not [c for c in world.status().conditions if c.type == "PodResizeInProgress"]
+    assert world.event_reasons()[-2:] == ["ResizeError", "ResizeCompleted"]
+    assert world.resizing.updater.told == [("web-0", {}, {"cpu": "200m"})]
+    assert world.starter.calls == ["prepare"]

@@ -10,7 +10,7 @@ from pykubelet.base.journal import NullJournal
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.linux.cgroup_v1 import CgroupV1
 from pykubelet.linux.cgroup_v2 import CgroupV2
-from pykubelet.linux.cgroups import CgroupError
+from pykubelet.linux.cgroups import CgroupError, Limits
 from pykubelet.resources.allocatable import Reservations
 from pykubelet.resources.cgroup_root import create_root, remove_root
 from pykubelet.resources.pod_cgroups import NodeAmounts, PodCgroupManager, TreeConfig
@@ -26,6 +26,12 @@ GIB = 1 << 30
 class PopulatedV2(CgroupV2):
     """A unified hierarchy in a directory: new cgroups get the controllers as the kernel would."""
 
+    def apply(self, name, limits):
+        super().apply(name, limits)
+        if limits.memory and limits.memory > 0:
+            # The kernel keeps whole pages.
+            (self.path(name) / "memory.max").write_text(str(limits.memory // 4096 * 4096))
+
     def create(self, name):
         super().create(name)
         directory = self.path("/")
@@ -35,6 +41,31 @@ class PopulatedV2(CgroupV2):
             for file, value in KERNELS.items():
                 if not (directory / file).exists():
                     (directory / file).write_text(value)
+
+
+class KernelV1(CgroupV1):
+    """Hierarchies in directories: new cgroups have the files that the kernel would give them."""
+
+    def create(self, name):
+        super().create(name)
+        for controller, file, value in (
+            ("cpu", "cpu.shares", "1024"),
+            ("cpu", "cpu.cfs_quota_us", "-1"),
+            ("cpu", "cpu.cfs_period_us", "100000"),
+            ("memory", "memory.limit_in_bytes", "9223372036854771712"),
+            ("pids", "pids.max", "max"),
+        ):
+            directory = self.path(controller, "/")
+            for part in name.strip("/").split("/"):
+                directory /= part
+                if not (directory / file).exists():
+                    (directory / file).write_text(value)
+
+    def apply(self, name, limits):
+        super().apply(name, limits)
+        if limits.memory and limits.memory > 0:
+            file = self.path("memory", name) / "memory.limit_in_bytes"
+            file.write_text(str(limits.memory // 4096 * 4096))
 
 
 class Book(NullJournal):
@@ -301,3 +332,44 @@ def test_root_is_removed_only_when_empty(tmp_path):
     assert remove_root(fs, "/mine")
     assert not remove_root(fs, "/")
     assert list((tmp_path / "cpu").iterdir()) == []
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_pod_that_is_there_keeps_its_limits_until_they_are_set(
+    fs, tmp_path, book, make_pod, make_container, write, version
+):
+    if version == 1:
+        points = {name: tmp_path / name for name in ("cpu", "memory", "pids")}
+        for point in points.values():
+            point.mkdir()
+        fs = KernelV1(points, write=write)
+    pods = PodCgroupManager(
+        fs, TreeConfig(pods=PodCgroupConfig(pod_pids_limit=100)), NodeAmounts(CAPACITY),
+        journal=book, events=book, clock=ManualClock(),
+    )  # fmt: skip
+    await pods.ensure_tree()
+    limits = {"cpu": "100m", "memory": "10000000"}
+    small = make_pod(make_container("a", limits, limits))
+    found, wanted = await pods.ensure(small)
+    assert found == wanted == await pods.limits(small)
+    # What the kernel rounds is no difference: whole pages, and shares that come back from a weight.
+    assert wanted == Limits(102 if version == 1 else 80, 10_000, 100_000, 9_998_336)
+    limits = {"cpu": "200m", "memory": "20Mi"}
+    large = make_pod(make_container("a", limits, limits))
+    found, wanted = await pods.ensure(large)
+    assert found == await pods.limits(small) != wanted
+    await pods.set_limits(large, Limits(memory=20 << 20))
+    assert (await pods.limits(large)).memory == 20 << 20
+    assert (await pods.limits(large)).cpu_quota == 10_000
+    await pods.set_limits(large, Limits(cpu_shares=204, cpu_quota=20_000, cpu_period=100_000))
+    assert (await pods.ensure(large))[0] == wanted
+
+
+@pytest.mark.parametrize("name", ["c0ffee", "cri-containerd-c0ffee.scope"])
+async def test_the_memory_that_a_pod_and_its_containers_use(manager, fs, make_pod, make_container, name):
+    pods = manager()
+    await pods.ensure_tree()
+    pod = make_pod(make_container("a", {"cpu": "1"}))
+    await pods.ensure(pod)
+    await asyncio.to_thread(fs.create, f"{pods.parent(pod)}/{name}")
+    assert await pods.memory_usage(pod, ["c0ffee", "gone"]) == (4096, {"c0ffee": 4096, "gone": None})
