@@ -43,3 +43,17 @@ def test_without_one_nothing_is_said() -> None:
 def test_the_pod_as_a_whole() -> None:
     lines = described(SMALL, SMALL, SMALL, {"wanted": LARGE, "allocated": LARGE, "real": SMALL})
     assert "cpu limit    300m    300m       100m" in lines
+
+
+def test_what_is_being_pulled_is_told() -> None:
+    pulls = [
+        {"container": "app", "text": "pulling img for 12s, 1.0 of 2.0 MiB so far"},
+        {"container": "", "text": "waiting for 3s for the turn to pull data"},
+    ]
+    pod = {"metadata": {"name": "web"}, "spec": {}, "status": {}}
+    lines = describe_pod({"pod": pod, "pulls": pulls}, NOW)
+    at = lines.index("Pulls:")
+    assert [line.split(maxsplit=1) for line in lines[at + 1 : at + 3]] == [
+        ["app:", pulls[0]["text"]],
+        ["volume:", pulls[1]["text"]],
+    ]

@@ -17,6 +17,7 @@ class Told:
 
     events: list[tuple[str, str, str, str]] = field(default_factory=list)
     decisions: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
 
     def pod_event(self, pod, kind, reason, message, *, field_path=""):
         self.events.append((kind, reason, message, field_path))
@@ -26,6 +27,7 @@ class Told:
 
     def record(self, decision, text, **facts):
         self.decisions.append(decision)
+        self.texts.append(text)
 
     @property
     def reasons(self):

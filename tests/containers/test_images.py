@@ -176,6 +176,7 @@ async def test_credentials_are_tried_one_after_the_other(runtime, told):
     runtime.users = ("c",)
     await images(runtime, told, "a", "b", "c", "d").ensure(need(), SANDBOX)
     assert runtime.tried == ["a", "b", "c"]
+    assert told.texts[-1] == "img was pulled with the login of the secret ns/c, of 4 that were there"
     runtime.users = ("nobody",)
     refusal = await refused(images(runtime, told, "a", "b"), "other")
     assert refusal == ("ErrImagePull", "[unauthorized: a, unauthorized: b]")

@@ -190,6 +190,14 @@ class Pulls:
             ("image_size_in_bytes",),
             buckets=_SECONDS,
         ).labels(size_label(size)).observe(whole)
+        self._journal.record(
+            "ImagePulled",
+            f"{need.image} was pulled {_with(used, len(credentials))}",
+            pod=pod_ref(need.pod),
+            image=need.image,
+            bytes=size,
+            seconds=round(took, 3),
+        )
         self._backoff.forget_stale(self._clock.monotonic())
         return Pulled(ref, info, used)
 
@@ -261,6 +269,18 @@ class Pulls:
             wait_seconds=wait,
         )
         return StartError(reason, message)
+
+
+def _with(used: Credential | None, tried: int) -> str:
+    """With whose login an image was pulled, in words."""
+    if used is None:
+        return "without a login"
+    of = f", of {tried} that were there" if tried > 1 else ""
+    source = used.source
+    if source is None:
+        return f"with a login that all pods of this node have{of}"
+    kind = "secret" if source.kind == "secret" else "service account"
+    return f"with the login of the {kind} {source.namespace}/{source.name}{of}"
 
 
 def _key(need: ImageNeed) -> str:
