@@ -103,6 +103,7 @@ async def test_two_pulls_of_one_image(book):
     await book.pulled.failed("img")
     assert book.files("pulling") == 1
     assert await book.must_pull("img", "sha256:1")
+    assert await book.must_pull("docker.io/library/img:latest", "sha256:1")
     await book.pulled.failed("img")
     assert book.files("pulling") == 0
     assert not await book.must_pull("img", "sha256:1")

@@ -143,7 +143,7 @@ class PulledImages:
             log.error("the record of the image %s (%s) cannot be read", image, ref)
             return Verdict.ERROR
         record = self._store.records.get(ref)
-        ours = record is not None or self._pulling[image] > 0 or image in self._store.intents
+        ours = record is not None or self._meant(image)
         if not self._policy.verifies(image, pulled_by_kubelet=ours):
             return Verdict.ALLOWED_BY_POLICY
         try:
@@ -161,6 +161,11 @@ class PulledImages:
             except OSError as error:
                 log.error("the record of the image %s cannot be written: %s", image, error)
         return verdict
+
+    def _meant(self, image: str) -> bool:
+        """Whether a pull of the image, by whichever of its names, is under way or was cut."""
+        wanted = _full(image)
+        return any(_full(each) == wanted for each in (*self._pulling, *tuple(self._store.intents)))
 
     # --- images that are gone -------------------------------------------------
 
@@ -235,15 +240,16 @@ class PulledImages:
         ).set(records * 100 // self._expected[1])
 
 
-def _is(image: Image, name: str) -> bool:
-    """Whether *name*, as a container has it, is one of the image's names."""
-    names = {*image.repo_tags, *image.repo_digests}
-    if name in names:
-        return True
+def _full(name: str) -> str:
+    """The full form of an image's name; what is none stays as it is."""
     try:
         parsed = parse_image_name(name)
     except ValueError:
-        return False
-    if parsed.digest:
-        return f"{parsed.repository}@{parsed.digest}" in names
-    return f"{parsed.repository}:{parsed.tag}" in names
+        return name
+    return f"{parsed.repository}@{parsed.digest}" if parsed.digest else f"{parsed.repository}:{parsed.tag}"
+
+
+def _is(image: Image, name: str) -> bool:
+    """Whether *name*, as a container has it, is one of the image's names."""
+    names = {*image.repo_tags, *image.repo_digests}
+    return name in names or _full(name) in names
