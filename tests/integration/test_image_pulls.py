@@ -186,10 +186,13 @@ async def test_an_image_is_for_those_who_have_its_secret(joined, members):
         "Unable to retrieve some image pull secrets (missing); attempting to pull the image may not succeed."
     ]
     await joined.until("guess", waits("ErrImageNeverPull"))
-    # The records outlive the daemon.
+    # The records outlive the daemon; and who gets the secret now gets the image.
+    await put_secret(joined, "missing", members, "bob")
     await joined.node.restart()
     await joined.create(pod("later", app(image, "Never"), **secrets("copy")))
-    await joined.ready("later")
+    await joined.ready("later", "bare")
+    stories = joined.story("bare")
+    assert f"with the login of the secret {joined.cluster.namespace}/missing" in stories
 
 
 async def test_logins_of_the_node_and_of_a_plugin(joined, members):
