@@ -27,7 +27,7 @@ def pulled_images(loaded: Loaded, layout: Layout, clock: Clock, metrics: Metrics
     if not loaded.gates.enabled("KubeletEnsureSecretPulledImages"):
         return None
     return PulledImages(
-        RecordStore(layout.root),
+        RecordStore(layout.image_manager),
         Policy(
             config.imagePullCredentialsVerificationPolicy, tuple(config.preloadedImagesVerificationAllowlist)
         ),

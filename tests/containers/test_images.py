@@ -74,7 +74,7 @@ def images(runtime, told, *logins, pulled=None, metrics=None, error="", **settin
 
 
 async def book(tmp_path, runtime, policy="NeverVerifyPreloadedImages"):
-    made = PulledImages(RecordStore(tmp_path), Policy(policy), LoopClock(), Metrics())
+    made = PulledImages(RecordStore(tmp_path / "image_manager"), Policy(policy), LoopClock(), Metrics())
     await made.start(runtime.list_images)
     return made
 

@@ -72,6 +72,11 @@ class Layout:
         return self.root / "allocated_pods_state"
 
     @property
+    def image_manager(self) -> Path:
+        """Records of image pulls, in upstream's format."""
+        return self.root / "image_manager"
+
+    @property
     def actuated_state(self) -> Path:
         """Which resources each container was made with or changed to; upstream's file."""
         return self.root / "actuated_pods_state"

@@ -38,7 +38,7 @@ class Book:
         return self.images
 
     async def start(self):
-        self.pulled = PulledImages(RecordStore(self.root), self.policy, self.clock, self.metrics)
+        self.pulled = PulledImages(RecordStore(self.root / "image_manager"), self.policy, self.clock, self.metrics)
         await self.pulled.start(self.list_images)
         return self.pulled
 

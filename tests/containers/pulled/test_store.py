@@ -17,13 +17,13 @@ RECORD = PulledRecord(
 
 @pytest.fixture
 def store(tmp_path):
-    made = RecordStore(tmp_path)
+    made = RecordStore(tmp_path / "image_manager")
     made.load()
     return made
 
 
 def again(tmp_path):
-    made = RecordStore(tmp_path)
+    made = RecordStore(tmp_path / "image_manager")
     made.load()
     return made
 

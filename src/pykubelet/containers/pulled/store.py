@@ -1,6 +1,6 @@
 """The records of pulls on disk, read once and then kept in memory too; all here blocks.
 
-``ROOT/image_manager/pulling`` holds intents, ``pulled`` records; each file is written whole or not at all.
+Its directory ``pulling`` holds intents, ``pulled`` records; each file is written whole or not at all.
 """
 
 import contextlib
@@ -33,10 +33,9 @@ _LIMIT: Final = 4 << 20
 class RecordStore:
     """All records of one node."""
 
-    def __init__(self, root: Path) -> None:
-        """*root* is the kubelet's own directory."""
-        self._pulling = root / "image_manager" / "pulling"
-        self._pulled = root / "image_manager" / "pulled"
+    def __init__(self, directory: Path) -> None:
+        self._pulling = directory / "pulling"
+        self._pulled = directory / "pulled"
         self.intents: set[str] = set()
         self.records: dict[str, PulledRecord] = {}
         #: Files that cannot be read: what they were about is not known.
