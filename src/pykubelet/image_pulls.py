@@ -11,8 +11,12 @@ from pykubelet.base.journal import Events, Journal
 from pykubelet.base.layout import Layout
 from pykubelet.base.metrics import Metrics
 from pykubelet.config import Loaded
-from pykubelet.containers.credentials import Credentials, Provider, read_provider_config
-from pykubelet.containers.credentials.provider_config import ProviderConfigError
+from pykubelet.containers.credentials import (
+    Credentials,
+    Provider,
+    ProviderConfigError,
+    read_provider_config,
+)
 from pykubelet.containers.doors import PullSecrets, ServiceAccounts
 from pykubelet.containers.pulled import Policy, PulledImages, RecordStore
 from pykubelet.cri.door import ImageService

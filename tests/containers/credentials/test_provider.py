@@ -16,11 +16,11 @@ from pykubelet.containers.credentials import provider as module
 from pykubelet.containers.credentials.docker_config import Login
 from pykubelet.containers.credentials.keyring import Source
 from pykubelet.containers.credentials.provider import Provider
-from pykubelet.containers.credentials.provider_config import (
+from pykubelet.containers.credentials.provider_exec import AuthConfig, PluginError, Response
+from pykubelet.containers.credentials.provider_types import (
     CredentialProviderV1,
     ServiceAccountTokenAttributes,
 )
-from pykubelet.containers.credentials.provider_exec import AuthConfig, PluginError, Response
 
 pytestmark = pytest.mark.looptime(start=0)
 POD = PodRef("ns", "p", "u")

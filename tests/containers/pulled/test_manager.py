@@ -38,7 +38,8 @@ class Book:
         return self.images
 
     async def start(self):
-        self.pulled = PulledImages(RecordStore(self.root / "image_manager"), self.policy, self.clock, self.metrics)
+        store = RecordStore(self.root / "image_manager")
+        self.pulled = PulledImages(store, self.policy, self.clock, self.metrics)
         await self.pulled.start(self.list_images)
         return self.pulled
 

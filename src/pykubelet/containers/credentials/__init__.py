@@ -5,6 +5,6 @@ Enter through :class:`Credentials`.
 
 from .lookup import Credentials
 from .provider import Provider
-from .provider_config import ProviderConfig, read_provider_config
+from .provider_config import ProviderConfigError, read_provider_config
 
-__all__ = ["Credentials", "Provider", "ProviderConfig", "read_provider_config"]
+__all__ = ["Credentials", "Provider", "ProviderConfigError", "read_provider_config"]

@@ -24,8 +24,8 @@ from ..doors import ServiceAccounts
 from .docker_config import Login, Logins
 from .keyring import Source
 from .matching import texts_match
-from .provider_config import CredentialProviderV1, ServiceAccountTokenAttributes
 from .provider_exec import PluginError, Response, ask
+from .provider_types import CredentialProviderV1, ServiceAccountTokenAttributes
 
 log = logging.getLogger(__name__)
 
