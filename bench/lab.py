@@ -118,6 +118,7 @@ class Node:
         values = {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
+            "imageGCHighThresholdPercent": 100,
             "address": "127.0.0.1",
             "port": self.port,
             "healthzPort": free_port(11248),

@@ -82,6 +82,9 @@ def write_config(path: Path, manifests: Path, layout: Layout, **fields: Any) -> 
     config = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
+        # The runtime in memory writes no logs, and its disk is this machine's.
+        "containerLogMaxSize": "-1",
+        "imageGCHighThresholdPercent": 100,
         "enableServer": False,
         "healthzPort": 0,
         "containerRuntimeEndpoint": "unix:///nowhere",

@@ -34,6 +34,7 @@ from pykubelet.containers.doors import (
     NoServices,
 )
 from pykubelet.containers.gc import ContainerGC
+from pykubelet.containers.image_collector import ImageCollector
 from pykubelet.containers.log_rotator import LogRotator
 from pykubelet.containers.resource_updates import ResourceUpdates
 from pykubelet.containers.starter import Starter
@@ -81,6 +82,7 @@ from pykubelet.settings import (
     crash_loop_of,
     gc_policy,
     ids_per_pod,
+    image_policy,
     node_info,
     refresh_period,
     reservations_of,
@@ -423,7 +425,13 @@ class Kubelet:
             ),
         )
         self.gc = ContainerGC(
-            self.runtime, self.layout, self.clock, gc_policy(self._loaded), self.removal, self.starter
+            self.runtime,
+            self.layout,
+            self.clock,
+            self.journal,
+            gc_policy(self._loaded),
+            self.removal,
+            self.starter,
         )
         self.collection = ContainerCollection(
             self.gc,
@@ -432,6 +440,19 @@ class Kubelet:
             self.events,
             first_pass=self.housekeeping.first_pass,
             sources_ready=self.sources.all_sources_ready,
+        )
+        self.image_collector = ImageCollector(
+            self.runtime,
+            self.clock,
+            self.journal,
+            self.events,
+            self.metrics,
+            image_policy(self._loaded),
+            # One look serves the Node's list of images, too.
+            list_images=self.runtime.list_images if self.cluster is None else self.cluster.images.look,
+            mounted=self.runtime_view.mounted_images,
+            pulled=self.image_pulls.pulled,
+            handlers=self._loaded.gates.enabled("RuntimeClassInImageCriApi"),
         )
         self.log_rotator = LogRotator(
             self.runtime,
@@ -514,6 +535,7 @@ class Kubelet:
         late.add(Stage("pull records", start=records, stop=images.stop_records))
         late.add(Stage("container manager", start=self._start_cgroups))
         late.add(Stage("container garbage collection", start=self._start_collection))
+        late.add(Stage("image garbage collection", start=self._start_image_collection))
         late.add(Stage("log rotation", start=self.log_rotator.start, stop=self.log_rotator.stop))
         late.add(Stage("first look", start=self._look_first))
 
@@ -581,6 +603,9 @@ class Kubelet:
 
     async def _start_collection(self) -> None:
         self._tasks.forever("container gc", self.collection.run, pause=self.clock.sleep)
+
+    async def _start_image_collection(self) -> None:
+        self._tasks.forever("image gc", self.image_collector.run, pause=self.clock.sleep)
 
     async def _look_first(self) -> None:
         self._tasks.spawn("first look", self.runtime_view.look_first())

@@ -77,6 +77,12 @@ class RuntimeView:
             for c in pod.running
         ]
 
+    def mounted_images(self) -> set[str]:
+        """The images that containers have as volumes, as last observed."""
+        observed = (self._observer.cached(uid) for uid in self._observer.cached_uids())
+        mounts = (m for pod in observed if pod is not None for c in pod.containers for m in c.mounts)
+        return {mount.image for mount in mounts if mount.image}
+
     async def look_first(self) -> None:
         """Tell those who wait for it when the pods that run were seen once."""
         await self._observer.first_relist()

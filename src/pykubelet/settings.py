@@ -15,6 +15,7 @@ from pykubelet.base.layout import RUN_DIR_VARIABLE, Layout
 from pykubelet.config import KubeletConfiguration, Loaded
 from pykubelet.config.parsed import cpuset, quantity, reserved
 from pykubelet.containers.gc import GCPolicy
+from pykubelet.containers.image_gc import ImagePolicy
 from pykubelet.containers.rotation import RotationPolicy
 from pykubelet.containers.settings import ContainerSettings
 from pykubelet.cri.types import RuntimeStatus
@@ -206,4 +207,16 @@ def rotation_policy(config: KubeletConfiguration) -> RotationPolicy:
         max_files=config.containerLogMaxFiles,
         workers=config.containerLogMaxWorkers,
         interval=config.containerLogMonitorInterval.seconds,
+    )
+
+
+def image_policy(loaded: Loaded) -> ImagePolicy:
+    """When unused images are removed."""
+    config = loaded.config
+    return ImagePolicy(
+        high=config.imageGCHighThresholdPercent,
+        low=config.imageGCLowThresholdPercent,
+        min_age=config.imageMinimumGCAge.seconds,
+        max_age=config.imageMaximumGCAge.seconds,
+        keep=tuple(loaded.flags.imageGCKeep),
     )

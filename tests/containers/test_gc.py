@@ -3,6 +3,7 @@
 import pytest
 
 from pykubelet.base.clock import LoopClock
+from pykubelet.base.journal import NullJournal
 from pykubelet.containers.gc import (
     ContainerGC,
     GCPolicy,
@@ -96,7 +97,7 @@ async def test_directories_and_links(layout):
     layout.container_log_links.mkdir()
     dead = layout.container_log_links / "a_ns_c-0123.log"
     dead.symlink_to(layout.pod_logs / "ns_a_gone" / "c" / "0.log")
-    gc = ContainerGC(MemoryRuntime(LoopClock()), layout, LoopClock(), GCPolicy(), Pods(), None)
+    gc = ContainerGC(MemoryRuntime(LoopClock()), layout, LoopClock(), NullJournal(), GCPolicy(), Pods(), None)
     await gc.collect(sources_ready=False)
     assert (layout.pod_logs / "ns_a_gone").exists()
     assert not dead.is_symlink()

@@ -85,6 +85,8 @@ class KilledNode:
                 {
                     "apiVersion": "kubelet.config.k8s.io/v1beta1",
                     "kind": "KubeletConfiguration",
+                    # However full this machine is, its images stay for the other tests.
+                    "imageGCHighThresholdPercent": 100,
                     "address": "127.0.0.1",
                     "port": free_port(21250),
                     "healthzPort": free_port(21248),

@@ -75,6 +75,8 @@ class Node:
         self._config = {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
+            # However full this machine is, its images stay for the other tests.
+            "imageGCHighThresholdPercent": 100,
             "enableServer": False,
             "healthzPort": 0,
             "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": False}},

@@ -520,6 +520,14 @@ POD_FLAGS: tuple[Flag, ...] = (
         IN_CONFIG,
     ),
     Flag(
+        "image-gc-keep",
+        values.strings,
+        "flags.imageGCKeep",
+        "Images",
+        "Patterns of image names that are never removed, as registry.example/base/*; may be repeated. "
+        "Not a flag of the Go kubelet.",
+    ),
+    Flag(
         "image-credential-provider-config",
         values.string,
         "flags.imageCredentialProviderConfig",

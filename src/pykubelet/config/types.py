@@ -325,6 +325,8 @@ class KubeletFlags(Struct, kw_only=True):
     storageDriverUser: str = "root"
     #: ``remote`` (any CRI runtime) or ``docker`` (through cri-dockerd).
     containerRuntime: str = "remote"
+    #: Ours: patterns of image names that garbage collection keeps.
+    imageGCKeep: list[str] = []
     #: Ours: manifests may be pushed over the daemon's port.
     enableManifestPush: bool = False
     version: str = "false"

@@ -51,6 +51,9 @@ def validate_flags(flags: KubeletFlags) -> None:
             f'--container-runtime: "{flags.containerRuntime}" is not supported: only "remote" '
             '(any CRI runtime, at --container-runtime-endpoint) and "docker" (through cri-dockerd)'
         )
+    if flags.minimumContainerTTLDuration < 0:
+        age = flags.minimumContainerTTLDuration
+        reasons.append(f"--minimum-container-ttl-duration: {age} must not be negative")
     if flags.exitOnLockContention and not flags.lockFile:
         reasons.append("--exit-on-lock-contention needs --lock-file")
     try:

@@ -8,13 +8,14 @@ import contextlib
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pykubelet.base.clock import Clock
 from pykubelet.base.gotext import aggregate
+from pykubelet.base.journal import Journal, PodRef
 from pykubelet.base.layout import Layout
 from pykubelet.cri.door import Runtime
 from pykubelet.cri.errors import CriError
@@ -30,6 +31,8 @@ from pykubelet.linux.removetree import remove_tree
 log = logging.getLogger(__name__)
 
 Removable = Callable[[str], bool]
+
+_POD_ENDED = "its pod is gone, or has ended and its containers may go"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,11 @@ def _dangling(directory: Path) -> list[Path]:
     return [link for link in links if link.is_symlink() and not link.exists()]
 
 
+def _pod_of(labels: Mapping[str, str]) -> PodRef:
+    names = (labels.get(f"io.kubernetes.pod.{key}", "") for key in ("namespace", "name", "uid"))
+    return PodRef(*names)
+
+
 class ContainerGC:
     """Removes what is dead, once for each call of :meth:`collect`."""
 
@@ -162,6 +170,7 @@ class ContainerGC:
         runtime: Runtime,
         layout: Layout,
         clock: Clock,
+        journal: Journal,
         policy: GCPolicy,
         pods: PodStates,
         remover: Remover,
@@ -169,6 +178,7 @@ class ContainerGC:
         self._runtime = runtime
         self._layout = layout
         self._clock = clock
+        self._journal = journal
         self._policy = policy
         self._pods = pods
         self._remover = remover
@@ -210,6 +220,16 @@ class ContainerGC:
                 await self._remover.remove_container(await self._runtime.container_status(container.id))
             except (CriError, OSError) as error:
                 log.warning("container %s was not removed: %s", container.id, error)
+                continue
+            gone = removable(container.pod_uid)
+            self._journal.record(
+                "ContainerRemoved",
+                f"removed dead instance {container.attempt} of {container.name}",
+                pod=_pod_of(container.labels),
+                container=container.name,
+                cause=_POD_ENDED if gone else "more dead containers are there than are to be kept",
+                id=container.id,
+            )
 
     async def _sandboxes(self, removable: Removable) -> None:
         # In this order: a container made between the calls must not be missed.
@@ -221,13 +241,27 @@ class ContainerGC:
                 await self._remover.remove_sandbox(sandbox.id)
             except CriError as error:
                 log.warning("sandbox %s was not removed: %s", sandbox.id, error)
+                continue
+            self._journal.record(
+                "SandboxRemoved",
+                f"removed dead sandbox {sandbox.id[:12]}",
+                pod=PodRef(sandbox.namespace, sandbox.name, sandbox.uid),
+                cause=_POD_ENDED if removable(sandbox.uid) else "the pod has a newer sandbox",
+                id=sandbox.id,
+            )
 
     async def _log_dirs(self, *, sources_ready: bool) -> None:
         if not sources_ready:
             return
         for name in await asyncio.to_thread(_names, self._layout.pod_logs):
-            if self._pods.content_removable(uid_of_log_dir(name)):
+            if not self._pods.content_removable(uid_of_log_dir(name)):
+                continue
+            try:
                 await asyncio.to_thread(remove_tree, str(self._layout.pod_logs / name))
+            except OSError as error:
+                log.warning("the logs in %s were not removed: %s", self._layout.pod_logs / name, error)
+                continue
+            self._journal.record("LogsRemoved", f"removed the logs in {name}", cause=_POD_ENDED)
 
     async def _links(self) -> None:
         for link in await asyncio.to_thread(_dangling, self._layout.container_log_links):

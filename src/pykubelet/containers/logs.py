@@ -274,12 +274,23 @@ async def _source(directory: LogDirectory, options: LogOptions) -> _Source:
 
 
 async def _to_end(source: _Source) -> AsyncGenerator[bytes, None]:
-    while not source.done:
-        output, more = await asyncio.to_thread(source.block)
-        if output:
-            yield output
-        if not more:
-            return
+    """What there is now; while one block is being sent the next is read."""
+    loop = asyncio.get_running_loop()
+    ahead = loop.run_in_executor(None, source.block)
+    try:
+        more = True
+        while more:
+            output, more = await ahead
+            more = more and not source.done
+            if more:
+                ahead = loop.run_in_executor(None, source.block)
+            if output:
+                yield output
+    finally:
+        # The thread must be done with the file before that is closed.
+        await asyncio.wait({ahead})
+        if not ahead.cancelled():
+            ahead.exception()
 
 
 async def _follow(

@@ -54,6 +54,7 @@ def container_summary(item: cri_v1.Container) -> types.ContainerSummary:
         image_id=item.image_id,
         labels=dict(item.labels),
         annotations=dict(item.annotations),
+        runtime_handler=item.image.runtime_handler,
     )
 
 
@@ -119,7 +120,7 @@ def container_status(status: cri_v1.ContainerStatus, info: str = "") -> types.Co
         labels=dict(status.labels),
         annotations=dict(status.annotations),
         mounts=tuple(
-            types.MountStatus(m.container_path, m.host_path, m.readonly, m.recursive_read_only)
+            types.MountStatus(m.container_path, m.host_path, m.readonly, m.recursive_read_only, m.image.image)
             for m in status.mounts
         ),
         log_path=status.log_path,
@@ -162,6 +163,7 @@ def image(item: cri_v1.Image) -> types.Image:
         uid=item.uid.value if item.HasField("uid") else None,
         username=item.username,
         pinned=item.pinned,
+        runtime_handler=item.spec.runtime_handler,
     )
 
 

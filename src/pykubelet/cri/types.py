@@ -90,6 +90,8 @@ class ContainerSummary:
     image_id: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
+    #: For which runtime handler its image was pulled.
+    runtime_handler: str = ""
 
     @property
     def pod_uid(self) -> str:
@@ -121,6 +123,8 @@ class MountStatus:
     host_path: str
     readonly: bool
     recursive_read_only: bool = False
+    #: The image that is mounted; empty if it is none.
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,8 @@ class Image:
     uid: int | None = None
     username: str = ""
     pinned: bool = False
+    #: For which runtime handler it was pulled; few runtimes tell.
+    runtime_handler: str = ""
 
 
 @dataclass(frozen=True, slots=True)

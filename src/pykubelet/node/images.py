@@ -58,12 +58,19 @@ class ImageList:
             await self._look()
             await self._clock.sleep(PERIOD)
 
+    async def look(self) -> tuple[Image, ...]:
+        """Ask the runtime now, and keep what it says.
+
+        :raises CriError: it does not say.
+        """
+        images = tuple(await self._runtime.list_images())
+        self.images = images
+        return images
+
     async def _look(self) -> None:
         try:
             async with asyncio.timeout(LOOK_TIMEOUT):
-                images = tuple(await self._runtime.list_images())
+                await self.look()
         except (CriError, TimeoutError) as error:
             # What was seen before is still more true than nothing.
             log.warning("the runtime's images cannot be listed: %s", str(error) or "no answer in time")
-            return
-        self.images = images

@@ -62,4 +62,6 @@ def daemon_arguments(places: Places, python: Path) -> list[str]:
         f"--config={places.config}",
         f"--root-dir={places.kubelet_root}",
         f"--cert-dir={places.certificates}",
+        # Made on the spot: nobody could pull them again.
+        "--image-gc-keep=pykubelet.local/*",
     ]
