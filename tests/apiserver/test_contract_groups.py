@@ -190,6 +190,11 @@ class TestTokens:
             await cluster.create(path, {"spec": {"expirationSeconds": 599}})
         assert (refused.value.code, refused.value.reason) == (422, "Invalid")
 
+    async def test_without_a_length_of_life(self, cluster: Cluster) -> None:
+        path = cluster.path("serviceaccounts", "default", "token")
+        spec = {"audiences": ["contract"], "expirationSeconds": None, "boundObjectRef": None}
+        assert (await cluster.create(path, {"spec": spec}))["spec"]["expirationSeconds"] == 3600
+
     async def test_of_no_account(self, cluster: Cluster) -> None:
         with pytest.raises(Refusal) as refused:
             await cluster.create(cluster.path("serviceaccounts", "none", "token"), {"spec": {}})
