@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import yaml
 from tests.integration.killed_node import pod as plain_pod
 
@@ -248,6 +249,11 @@ class Node:
     async def pid(self, container_id: str) -> int:
         """Pid of a container's first process."""
         return (await self.cri.container_status(container_id, verbose=True)).pid
+
+    async def sandbox_pid(self, sandbox_id: str) -> int:
+        """Pid of a sandbox's own process; the test is skipped where a sandbox has none (CRI-O)."""
+        pid = (await self.cri.sandbox_status(sandbox_id, verbose=True)).pid
+        return pid or pytest.skip("this runtime gives a sandbox no process of its own")
 
     async def until(self, predicate, seconds: float = PATIENCE, about: str = ""):
         """Wait until *predicate* (plain or async) says something true, and return that."""

@@ -66,7 +66,7 @@ async def test_a_pod_runs_and_is_ready(node):
         ("PodScheduled", "True"),
     ]
     assert (app.ready, app.started, app.restartCount) == (True, True, 0)
-    assert app.containerID.startswith("containerd://")
+    assert app.containerID.startswith(f"{node.kubelet.runtime_view.name}://")
     assert app.image == BUSYBOX
     assert status.podIP
     assert status.hostIP
@@ -243,7 +243,7 @@ async def test_a_killed_sandbox_is_made_anew_once(node):
     uid = node.uid("boxed")
     labels = {"io.kubernetes.pod.uid": uid}
     old = (await node.cri.list_sandboxes(labels=labels))[0]
-    os.kill((await node.cri.sandbox_status(old.id, verbose=True)).pid, signal.SIGKILL)
+    os.kill(await node.sandbox_pid(old.id), signal.SIGKILL)
 
     def again():
         return node.ready("boxed") and node.restarts("boxed") == node.restarts("boxed", "other") == 1
@@ -408,7 +408,7 @@ async def test_a_killed_sandbox_by_restart_policy(node, diary):
     await node.until(lambda: node.ready(*names))
     for name in names:
         box = (await node.cri.list_sandboxes(labels={"io.kubernetes.pod.uid": node.uid(name)}))[0]
-        os.kill((await node.cri.sandbox_status(box.id, verbose=True)).pid, signal.SIGKILL)
+        os.kill(await node.sandbox_pid(box.id), signal.SIGKILL)
     await node.until(lambda: node.phase("box-never") == "Failed")
     assert len(node.decisions("box-never", "CreateSandbox")) == 1
     # Its volumes outlive the sandbox.

@@ -211,3 +211,27 @@ def test_settling_looks_closely_first_and_ends() -> None:
     delays = list(settle_delays())
     assert max(delays[:15]) <= 0.01
     assert sum(delays) < 30
+
+
+async def test_pods_without_pids_of_their_own_are_relisted_each_second(bench: Bench) -> None:
+    """As those of gVisor and Kata are; the memory runtime gives no pids."""
+    _, container = await bench.run()
+    await bench.observer.start()
+
+    async def relists() -> int:
+        before = bench.runtime.calls["ListContainers"]
+        await asyncio.sleep(10.5)
+        return bench.runtime.calls["ListContainers"] - before
+
+    try:
+        await bench.observer.first_relist()
+        assert 9 <= await relists() <= 12
+        bench.runtime.end_container(container, 0)
+        await asyncio.sleep(1.5)
+        pod = bench.observer.cached("u1")
+        assert pod is not None
+        assert pod.containers[0].state is ContainerState.EXITED
+        await asyncio.sleep(5)
+        assert 1 <= await relists() <= 3
+    finally:
+        await bench.observer.stop()
