@@ -19,6 +19,7 @@ from pykubelet.cli.up.leftovers import mounts_below
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+FORWARDING = Path("/proc/sys/net/ipv6/conf/all/forwarding")
 IPV6_SUBNET = "fd4b:1d5f:7cc4:1::/64"
 #: A chained plug-in that notes what it is told and changes nothing.
 RECORDER = """#!{python} -SE
@@ -69,7 +70,7 @@ def two_families(network, state):
 @pytest.fixture(scope="module")
 def network(packed_images):
     """A runtime of its own, for its network."""
-    if not Path("/proc/sys/net/ipv6").exists():
+    if not FORWARDING.exists():
         pytest.skip("this kernel has no IPv6")
     base = Path(tempfile.mkdtemp(prefix="pk-", dir="/tmp"))
     plugins, notes = base / "plugins", base / "notes"
@@ -81,6 +82,8 @@ def network(packed_images):
     recorder.write_text(RECORDER.format(python=sys.executable, notes=notes))
     recorder.chmod(0o755)
     private = PrivateContainerd(base / "containerd", base / "run", name="network")
+    # The bridge plug-in turns it on.
+    forwarding = FORWARDING.read_text()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(up_containerd, "_cni_plugins", lambda: plugins)
         patch.setattr(up_containerd, "cni_config", two_families)
@@ -91,6 +94,7 @@ def network(packed_images):
             yield Network(private, notes)
         finally:
             private.destroy()
+            FORWARDING.write_text(forwarding)
     assert mounts_below([base]) == []
     shutil.rmtree(base)
 
