@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -37,11 +37,11 @@ _KEPT: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """The service account for which the plug-in is asked; nothing of it is shown."""
+    """The service account for which the plug-in is asked; its repr tells no token."""
 
     source: Source
     annotations: tuple[tuple[str, str], ...]
-    token: str
+    token: str = field(repr=False)
 
     @property
     def token_hash(self) -> str:
