@@ -1,5 +1,7 @@
 """What garbage collection chooses, and that it does it."""
 
+import asyncio
+
 import pytest
 
 from pykubelet.base.clock import LoopClock
@@ -103,3 +105,17 @@ async def test_directories_and_links(layout):
     assert not dead.is_symlink()
     await gc.collect(sources_ready=True)
     assert [path.name for path in layout.pod_logs.iterdir()] == ["ns_b_here"]
+
+
+async def test_a_collection_that_is_cut_short_leaves_no_step_behind():
+    """Steps that were made and never begun would be warned of, which fails the test."""
+
+    class Silent:
+        async def list_containers(self):
+            await asyncio.Event().wait()
+
+    gc = ContainerGC.__new__(ContainerGC)
+    gc._runtime, gc._pods = Silent(), None
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await gc.collect(sources_ready=False)

@@ -44,7 +44,7 @@ class Lab:
     def container_config(self, *command: str, name: str = "main", attempt: int = 0) -> cri_v1.ContainerConfig:
         return cri_v1.ContainerConfig(
             metadata=cri_v1.ContainerMetadata(name=name, attempt=attempt),
-            image=cri_v1.ImageSpec(image=self.image),
+            image=cri_v1.ImageSpec(image=self.image, user_specified_image=self.image),
             command=command,
             labels={"io.kubernetes.pod.uid": self.uid, "io.kubernetes.container.name": name},
             annotations={"io.kubernetes.container.hash": "abc", "io.kubernetes.container.restartCount": "3"},

@@ -10,6 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -198,13 +199,13 @@ class ContainerGC:
         errors: list[object] = []
         known = removable if sources_ready else lambda uid: False
         for step in (
-            self._containers(known),
-            self._sandboxes(known),
-            self._log_dirs(sources_ready=sources_ready),
-            self._links(),
+            partial(self._containers, known),
+            partial(self._sandboxes, known),
+            partial(self._log_dirs, sources_ready=sources_ready),
+            self._links,
         ):
             try:
-                await step
+                await step()
             except (CriError, OSError) as error:
                 errors.append(error)
         if errors:
