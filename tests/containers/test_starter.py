@@ -27,6 +27,7 @@ from pykubelet.api.mounted import MountedVolume
 from pykubelet.api.volumes import ObjectFieldSelector, VolumeMount
 from pykubelet.base.clock import LoopClock
 from pykubelet.base.errors import SandboxError, StartError
+from pykubelet.base.tasks import TaskOwner
 from pykubelet.containers import ContainerSettings, Starter
 from pykubelet.containers.security import ImageUser
 from pykubelet.cri.errors import Code
@@ -427,3 +428,28 @@ async def test_what_was_cut_off_is_found_again(starter, runtime, make_pod, metho
     assert all(found.labels["io.kubernetes.pod.uid"] == "uid-1" for found in observed.containers)
     again = await starter.start_container(pod, hooked, "regular", observed.sandboxes[0].id, observed)
     assert runtime.world.containers[again].config.metadata.attempt == len(observed.containers)
+
+
+async def test_a_start_that_the_runtime_was_asked_for_is_not_cut_short(
+    starter, runtime, told, make_pod, monkeypatch
+):
+    go_on, really = asyncio.Event(), runtime.start_container
+
+    async def slow(container_id, *, turn):
+        await go_on.wait()
+        await really(container_id, turn=turn)
+
+    monkeypatch.setattr(runtime, "start_container", slow)
+    owner = TaskOwner("test")
+    begun = owner.spawn("begin", begin(starter, runtime, make_pod()))
+    while not any(event[1] == "Created" for event in told.events):
+        await asyncio.sleep(0.01)
+    begun.cancel()
+    await asyncio.sleep(0.05)
+    assert not begun.done()
+    go_on.set()
+    await asyncio.wait([begun])
+    assert begun.cancelled()
+    [box] = runtime.world.containers.values()
+    assert box.state is ContainerState.RUNNING
+    await owner.close()

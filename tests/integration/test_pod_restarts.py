@@ -76,6 +76,8 @@ async def test_a_rule_restarts_all_containers_in_their_sandbox(node, diary):
     assert [line for line in lines[4:] if not line.endswith("-down")][:2] == ["first", "side-up"]
     assert sorted(lines[-2:]) == ["app-up", "other-up"]
     assert [node.restarts("anew", name) for name in ("first", "side", "app", "other")] == [1, 1, 1, 1]
+    for name in ("first", "side", "app", "other"):
+        assert node.container("anew", name).lastState.terminated is not None
     assert node.condition("anew", "AllContainersRestarting") == "False"
     assert node.phase("anew") == "Running"
     uid = node.uid("anew")
@@ -87,6 +89,34 @@ async def test_a_rule_restarts_all_containers_in_their_sandbox(node, diary):
     removed = [entry.cause for entry in node.decisions("anew", "ContainerRemoved")]
     assert any("its restart rule restarts all containers" in cause for cause in removed)
     await node.delete("anew")
+
+
+@pytest.mark.parametrize("source", ["sidecar", "init"])
+async def test_the_end_of_an_init_container_or_sidecar_restarts_all(node, diary, source):
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+    once = (
+        f"test -e /diary/again || {{ touch /diary/again; {'sleep 1.5; ' * (source == 'sidecar')}exit 42; }}; "
+    )
+    own = "Always" if source == "sidecar" else "Never"
+    lasts = writes("source") if source == "sidecar" else ""
+    init = [
+        container("side", writes("side"), restartPolicy="Always", **diary.mount),
+        container("first", "true"),
+        container("source", once + lasts, restartPolicy=own, restartPolicyRules=[rule], **diary.mount),
+    ]
+    name = f"by-{source}"
+    node.apply(
+        pod(name, container("app", writes("app"), **diary.mount), initContainers=init, volumes=diary.volumes,
+            restartPolicy="Never")
+    )  # fmt: skip
+    restarted = ["side", "first", "source", *(["app"] if source == "sidecar" else [])]
+    await node.until(lambda: node.ready(name) and node.restarts(name, "source") == 1)
+    for one in restarted:
+        status = node.container(name, one)
+        assert status.restartCount == 1, one
+        assert status.lastState.terminated is not None, one
+    assert node.restarts(name) == (1 if source == "sidecar" else 0)
+    await node.delete(name)
 
 
 async def test_a_crashing_container_waits_no_longer_than_configured(node):

@@ -17,6 +17,7 @@ from pykubelet.base.errors import SandboxError, StartError, VolumeError
 from pykubelet.base.journal import Events, Journal
 from pykubelet.base.layout import Layout
 from pykubelet.base.metrics import Metrics
+from pykubelet.base.tasks import TaskOwner
 from pykubelet.cri.door import Runtime, Turn
 from pykubelet.cri.errors import CriError
 from pykubelet.cri.types import ContainerStatus, Image
@@ -50,6 +51,8 @@ from .settings import ContainerSettings
 log = logging.getLogger(__name__)
 
 _LISTS = {"init": "initContainers", "regular": "containers", "ephemeral": "ephemeralContainers"}
+#: Seconds that a start may still take when nobody wants it any more.
+_START_PATIENCE = 10.0
 #: Seconds that a container gets in any case.
 _MIN_GRACE = 2
 
@@ -120,6 +123,7 @@ class Starter:
         self._journal = journal
         self._events = events
         self._contributors = contributors
+        self._starts = TaskOwner("starts")
         self._image_handlers = settings.image_handlers
         self.images = PodImages(
             runtime,
@@ -323,14 +327,27 @@ class Starter:
         return container_id
 
     async def _start(self, pod: Pod, container: Container, path: str, container_id: str) -> None:
+        call = self._starts.spawn(container_id, self._start_once(pod, container_id))
         try:
-            await self._runtime.start_container(container_id, turn=turn_of(pod))
-        except CriError as error:
+            error = await asyncio.shield(call)
+        except asyncio.CancelledError:
+            # Cut short, the runtime shows a container that failed to start, and that as the pod's end.
+            await asyncio.wait([call], timeout=_START_PATIENCE)
+            call.cancel()
+            raise
+        if error is not None:
             # Events that name the instance would each be a new one.
             message = error.message.replace(container_id, container.name)
             self._event(pod, path, "Warning", "Failed", f"Error: {message}")
             raise StartError("RunContainerError", error.message) from error
         self._event(pod, path, "Normal", "Started", "Container started")
+
+    async def _start_once(self, pod: Pod, container_id: str) -> CriError | None:
+        try:
+            await self._runtime.start_container(container_id, turn=turn_of(pod))
+        except CriError as error:
+            return error
+        return None
 
     async def _link(self, pod: Pod, container: Container, count: int, container_id: str) -> None:
         meta = pod.metadata
