@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 from tests.pods.recording import Cgroups
+from tests.pods.resize.model import c as container_with
 from tests.pods.resizing import Resizing
 from tests.pods.test_worker import Script, pod
 
@@ -295,3 +296,42 @@ async def test_statuses_show_pods_that_still_end(node) -> None:
     node.statuses.set(pod("u1"), ran)
     await node.send(Op.REMOVE, pod("u1"))
     assert {p.metadata.uid: s.phase for p, s in node.manager.statuses()} == {"u1": "Running", "u2": ""}
+
+
+def sized(uid, cpu):
+    made = pod(uid, name=uid)
+    made.spec.containers.append(container_with("app", cpu))
+    return made
+
+
+async def test_what_was_allocated_is_judged_and_what_is_asked_for_later(node) -> None:
+    node.start()
+    asked: list[str] = []
+    node.admit = lambda p, others: asked.append(str(p.spec.containers[0].resources.requests["cpu"]))
+    before = sized("u1", "1/9")
+    node.resizing.allocation.admitted(before)
+    node.ready = False
+    node.queue.put_nowait(PodUpdate(Op.ADD, (sized("u1", "2/9"),), "file"))
+    await node.clock.sleep(0.5)
+    # It ran with that before this daemon began: it is no new pod.
+    assert asked == ["1"]
+    allocated = node.resizing.allocation.allocated
+    assert str(allocated(node.store.get("u1")).spec.containers[0].resources.requests["cpu"]) == "1"
+    node.ready = True
+    node.refusal = NO_ROOM
+    await node.send(Op.UPDATE, sized("u1", "3/9"))
+    assert node.resizing.conditions.pending_reason("u1") == "Deferred"
+    assert [p.spec.containers[0].resources.requests["cpu"].value() for p in node.manager.active_pods()] == [1]
+    node.refusal = None
+    await node.send(Op.REMOVE, sized("u2", "1/9"))
+    assert node.resizing.conditions.in_progress("u1")
+    assert [p.spec.containers[0].resources.requests["cpu"].value() for p in node.manager.active_pods()] == [3]
+
+
+async def test_a_resize_that_was_left_is_tried_as_soon_as_all_sources_are_known(node) -> None:
+    node.start()
+    node.resizing.allocation.admitted(sized("u1", "1/9"))
+    node.ready = False
+    node.processed = lambda update: setattr(node, "ready", True)
+    await node.send(Op.ADD, sized("u1", "2/9"))
+    assert node.resizing.conditions.in_progress("u1")

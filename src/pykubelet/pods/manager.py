@@ -24,7 +24,7 @@ from .admission import AdmissionChain
 from .doors import StatusChange, StatusSink
 from .grace import kill_timeout
 from .lifecycle import KillRequest, WorkerUpdate, final_phase
-from .resize.allocation import POD_TERMINATED, PODS_REMOVED, Allocation
+from .resize.allocation import POD_TERMINATED, PODS_ADDED, PODS_REMOVED, Allocation
 from .sources import Op, PodConfig, PodUpdate
 from .status_merge import settle_status
 from .store import PodStore
@@ -110,10 +110,14 @@ class PodManager:
                     update = await config.next_update()
             except TimeoutError:
                 continue
+            ready = self._doors.sources_ready()
             try:
                 self._take(update)
             finally:
                 config.processed(update)
+            if not ready and self._doors.sources_ready():
+                # Resizes that the daemon before this one left had to wait for the last source.
+                self._doors.allocation.retry(PODS_ADDED)
 
     def _take(self, update: PodUpdate) -> None:
         handler = {

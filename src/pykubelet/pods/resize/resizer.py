@@ -66,7 +66,6 @@ class Resizer:
         self._events = events
         self._metrics = metrics
         self._doors = doors
-
         #: What was last seen of the pods as a whole.
         self._wholes: dict[str, ResourceRequirements] = {}
 
