@@ -181,7 +181,8 @@ async def test_an_image_is_for_those_who_have_its_secret(joined, members):
         f'Container image "{image}" already present on machine and can be accessed by the pod'
     ]
     failed = await joined.until("bare", waits("ErrImagePull", "ImagePullBackOff"))
-    assert "401 Unauthorized" in state(failed, "waiting")["message"]
+    # containerd 1.6 and 2 say it each in its own way.
+    assert re.search("401 Unauthorized|authorization failed", state(failed, "waiting")["message"])
     assert events(joined, "bare", "FailedToRetrieveImagePullSecret") == [
         "Unable to retrieve some image pull secrets (missing); attempting to pull the image may not succeed."
     ]
