@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.containers import logs
+from pykubelet.containers.log_dir import LogDirectory, log_directory
 from pykubelet.containers.logs import LogOptions, read_logs, tail_start
 
 
@@ -133,6 +134,32 @@ async def test_who_follows_slowly_reads_every_file_in_between(log_file):
         running = False
         got += b"".join([block async for block in blocks])
     assert got == b"two\nthree\nfour\nfive\n"
+
+
+def test_a_rotation_between_looking_and_opening_skips_nothing(log_file, monkeypatch):
+    log_file.write_bytes(line(b"one"))
+    names = iter(["20200101-000002"])
+    opened = LogDirectory.open
+
+    def open_late(self, name):
+        # It is the next file's turn, but that was set aside just now, too.
+        if name == "0.log" and log_file.read_bytes() == line(b"two") and (stamp := next(names, None)):
+            log_file.rename(log_file.with_name(f"0.log.{stamp}"))
+            log_file.write_bytes(line(b"three"))
+        return opened(self, name)
+
+    with log_directory(log_file) as directory:
+        source = logs._Source(directory, LogOptions(follow=True))
+        got = source.block()[0]
+        log_file.rename(log_file.with_name("0.log.20200101-000001"))
+        log_file.write_bytes(line(b"two"))
+        monkeypatch.setattr(LogDirectory, "open", open_late)
+        monkeypatch.setattr(logs, "_SETTLE", 0)
+        for _ in range(6):
+            source.advance()
+            got += source.block()[0]
+        source.close()
+    assert got == b"one\ntwo\nthree\n"
 
 
 async def test_a_log_just_being_rotated_is_waited_for(log_file):

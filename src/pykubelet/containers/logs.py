@@ -188,6 +188,10 @@ class _Source:
                 return verdict
         name = behind[0] if behind else self._directory.log
         fresh = _File(self._directory.open(name), packed=name.endswith(COMPRESSED))
+        if not behind and self._newest_rotated() != (plain_name(newer[-1]) if newer else self._after):
+            # The log was rotated once more before it was opened: this is not the next one.
+            fresh.close()
+            return "more"
         passed = newer[: own + 1]
         self._after = plain_name(passed[-1]) if passed else self._after
         self._file.close()
