@@ -388,6 +388,10 @@ def test_reasons_are_aggregated() -> None:
         (KubeletFlags(nodeLabels={"a b": ""}), "--node-labels: invalid label a b="),
         (KubeletFlags(nodeLabels={"A_/b": ""}), "prefix part"),
         (KubeletFlags(nodeLabels={"a": "b c"}), "a valid label must be"),
+        (
+            KubeletFlags(minimumContainerTTLDuration=Duration(-1)),
+            "--minimum-container-ttl-duration: -1ns must not be negative",
+        ),
         (KubeletFlags(cloudProvider="aws"), '--cloud-provider: "aws" must be empty or "external"'),
         (KubeletFlags(exitOnLockContention=True), "--exit-on-lock-contention needs --lock-file"),
         (KubeletFlags(nodeIP="10.0.0.1,fd00::1"), ""),
