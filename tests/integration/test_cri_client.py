@@ -203,9 +203,10 @@ async def test_stops_hold_no_slot(lab, proxy):
 
 async def test_runtime_without_events(client, proxy):
     """As containerd 1.6 is; 2.x has them."""
-    proxy.add("GetContainerEvents", UNIMPLEMENTED, times=1)
+    proxy.add("GetContainerEvents", UNIMPLEMENTED)
     with pytest.raises(CriError) as caught:
         await anext(client.container_events())
+    proxy.clear()
     assert caught.value.unimplemented
 
 
