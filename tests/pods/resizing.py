@@ -15,7 +15,7 @@ class UnwrittenBook(ResourceBook):
     """A book without its file."""
 
     def __init__(self) -> None:
-        super().__init__(Path("/nowhere"), "unwritten")
+        super().__init__(Path("/dev/null/unwritten"), "unwritten")
 
     async def stored(self) -> None:
         pass
