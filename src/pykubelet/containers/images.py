@@ -165,7 +165,9 @@ class Images:
         except BaseException:
             self._pulled.given_up(need.image)
             raise
-        await self._pulled.pulled(need.image, done.ref, done.used)
+        # By the ID that images are looked up and listed by; some runtimes return a digest here.
+        ref = done.info.id if done.info is not None else done.ref
+        await self._pulled.pulled(need.image, ref, done.used)
         return EnsuredImage(done.ref, done.info)
 
     def _count(self, need: ImageNeed, found: _Found) -> None:
