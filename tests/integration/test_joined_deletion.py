@@ -101,3 +101,36 @@ async def test_a_pod_deleted_at_once(joined):
         await asyncio.sleep(0.1 * number)
         await joined.delete(f"hasty-{number}")
     await joined.gone(*(f"hasty-{number}" for number in range(4)))
+
+
+async def test_pods_deleted_while_they_start_show_no_failed_start(joined):
+    joined.server.requests.clear()
+    names = [f"cut{number}" for number in range(8)]
+
+    async def live(name, seconds):
+        fails = {**container("fails"), "command": ["false"]}
+        await joined.create(pod(name, container("app"), initContainers=[fails], restartPolicy="Never"))
+        await asyncio.sleep(seconds)
+        await joined.delete(name)
+
+    await asyncio.gather(*(live(name, 0.3 + 0.2 * number) for number, name in enumerate(names)))
+    await joined.gone(*names)
+    shown = [
+        status
+        for request in joined.requests("patch")
+        if "/pods/cut" in request.path
+        for kind in ("initContainerStatuses", "containerStatuses")
+        for status in request.body.get("status", {}).get(kind) or ()
+    ]
+    ends = {
+        (status["name"], end["exitCode"], end.get("reason"))
+        for status in shown
+        if (end := status.get("state", {}).get("terminated")) is not None
+    }
+    assert ends <= {
+        ("fails", 1, "Error"),
+        ("fails", 137, "Error"),
+        ("fails", 137, "ContainerStatusUnknown"),
+        ("app", 137, "ContainerStatusUnknown"),
+    }
+    assert not any(status.get("started") for status in shown if status["name"] == "app")
