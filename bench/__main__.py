@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from bench import burst, exits, logs, probes, pulls, rest, start
+from bench import burst, exits, flood, logs, probes, pulls, rest, start
 from bench.figures import machine
 
 MEASUREMENTS = {
@@ -15,6 +15,7 @@ MEASUREMENTS = {
     "probes": ("probes", probes.measure),
     "rest": ("fifty pods at rest", rest.measure),
     "pulls": ("six images pulled", pulls.measure),
+    "flood": ("a container that floods its log", flood.measure),
     "logs": ("reading a log of 500 MB", logs.measure),
     "rest-probed": ("fifty pods with probes at rest", rest.measure_probed),
 }

@@ -127,3 +127,17 @@ def test_what_went_away_while_it_was_compressed_stays_away(path, monkeypatch):
         assert not directory.compress("0.log.x")
         assert not directory.compress("0.log.y")
     assert names(path) == ["0.log.x"]
+
+
+async def test_a_flood_is_compressed_when_it_is_over(made, path):
+    rotator, runtime, _, _ = made
+    path.write_bytes(b"1" * 100)
+    await rotator.start()
+    await until(lambda: runtime.asked == 1 and path.exists())
+    first = SystemClock().monotonic()
+    await asyncio.to_thread(path.write_bytes, b"2" * 100)
+    await until(lambda: runtime.asked == 2 and path.exists())
+    # On a machine too busy for that the two may have been far enough apart.
+    if SystemClock().monotonic() - first < 1.2:
+        assert not any(name.endswith(".gz") for name in names(path))
+    await until(lambda: [name.endswith(".gz") for name in names(path)] == [False, True, False])

@@ -14,6 +14,7 @@ from pykubelet.containers.rotation import (
     compressible,
     due,
     excess,
+    lasting,
     next_look,
     next_name,
     plain_name,
@@ -94,6 +95,12 @@ def test_growth_is_measured_between_looks():
     assert first.grown(50, 12) == Growth(50, 12, 25)
     assert Growth(100, 10, 7).grown(100, 12) == Growth(100, 12, 3.5)
     assert Growth(100, 10, 7).grown(300, 10) == Growth(300, 10, 7)
+
+
+def test_files_that_go_at_once_are_not_worth_compressing():
+    policy = RotationPolicy(max_files=5, interval=10)
+    assert lasting(policy, 2.5)
+    assert not lasting(policy, 2.4)
 
 
 def test_full_logs_are_due_unless_they_just_failed():

@@ -21,7 +21,7 @@ from pykubelet.cri.door import RuntimeService
 from pykubelet.cri.errors import CriError
 
 from .log_dir import log_directory
-from .rotation import SHORTEST_LOOK, TEMPORARY, Growth, RotationPolicy, due, next_look
+from .rotation import SHORTEST_LOOK, TEMPORARY, Growth, RotationPolicy, due, lasting, next_look
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,9 @@ class LogRotator:
         self._busy: set[str] = set()
         self._wanted: asyncio.Queue[RunningLog] = asyncio.Queue()
         self._to_compress: dict[str, None] = {}
+        #: When the logs (by path) were rotated last that are compressed only when they are quiet.
+        self._postponed: dict[str, float] = {}
+        self._rotated_at: dict[str, float] = {}
         self._compress = asyncio.Event()
         #: Names of temporary files that are being written.
         self._compressing: set[str] = set()
@@ -129,6 +132,9 @@ class LogRotator:
         sizes = await asyncio.to_thread(_sizes, {key: each.path for key, each in running.items()})
         now = self._clock.monotonic()
         self._forget_others(every)
+        for path in [path for path, at in self._postponed.items() if now - at >= self._policy.interval]:
+            del self._postponed[path]
+            self._compress_soon(path)
         for key, size in sizes.items():
             if key in self._busy:
                 # It may be neither the old file nor the new one.
@@ -154,6 +160,7 @@ class LogRotator:
         self._growth = {key: value for key, value in self._growth.items() if key in running}
         self._not_before = {key: value for key, value in self._not_before.items() if key in running}
         self._told = {key: value for key, value in self._told.items() if key in running}
+        self._rotated_at = {key: value for key, value in self._rotated_at.items() if key in running}
         self._pathless &= running.keys()
 
     def _want(self, running: RunningLog) -> None:
@@ -206,7 +213,17 @@ class LogRotator:
         self._counter.labels("success").inc()
         dropped = await asyncio.to_thread(_drop_excess, path, self._policy.max_files)
         self._tell(running, aside, dropped)
-        self._to_compress[running.path] = None
+        now = self._clock.monotonic()
+        last = self._rotated_at.get(running.container_id)
+        self._rotated_at[running.container_id] = now
+        if last is None or lasting(self._policy, now - last):
+            self._postponed.pop(running.path, None)
+            self._compress_soon(running.path)
+        else:
+            self._postponed[running.path] = now
+
+    def _compress_soon(self, path: str) -> None:
+        self._to_compress[path] = None
         self._compress.set()
 
     def _tell(self, running: RunningLog, aside: str, dropped: Sequence[str]) -> None:

@@ -102,6 +102,11 @@ def compressible(log: str, names: Iterable[str]) -> list[str]:
     return [name for name in reversed(rotated_names(log, names)[:-1]) if not name.endswith(COMPRESSED)]
 
 
+def lasting(policy: RotationPolicy, period: float) -> bool:
+    """Whether files that are rotated every *period* seconds stay long enough to be worth compressing."""
+    return (policy.max_files - 1) * period >= policy.interval
+
+
 def due(
     logs: Mapping[str, Growth], policy: RotationPolicy, not_before: Mapping[str, float], now: float
 ) -> Sequence[str]:
