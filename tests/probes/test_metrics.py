@@ -35,3 +35,18 @@ def test_what_is_over_is_not_shown_any_more() -> None:
     assert "Readiness" not in text
     assert "Startup" in text
     made.of("readiness", POD, "none").forget()
+
+
+def test_a_pod_that_is_made_anew_keeps_its_durations_when_the_one_before_goes() -> None:
+    metrics = Metrics()
+    made = ProbeMetrics(metrics)
+    old, new = made.of("liveness", POD, "app"), made.of("liveness", PodRef("ns", "web-1", "u2"), "app")
+    for each in (old, new):
+        each.count(0.1, success=True)
+    old.forget()
+    new.count(0.1, success=True)
+    text = metrics.render().decode()
+    assert f'prober_probe_duration_seconds_count{{{LABELS},probe_type="Liveness"}} 3.0' in text
+    assert 'pod_uid="u1"' not in text
+    new.forget()
+    assert "Liveness" not in metrics.render().decode()

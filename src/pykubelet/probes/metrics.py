@@ -1,5 +1,6 @@
 """What ``/metrics/probes`` shows: attempts by result, and how long the good ones took."""
 
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 
 from prometheus_client import Counter, Histogram
@@ -29,10 +30,13 @@ class ProbeMetrics:
             ("probe_type", "container", "pod", "namespace"),
             buckets=_BUCKETS,
         )
+        #: How many probes observe each series of durations, which does not know the pod's UID: a pod
+        #: that is made anew has that of the one before it.
+        self._sharing: dict[tuple[str, ...], int] = {}
 
     def of(self, kind: ProbeKind, pod: PodRef, container: str) -> "ProbeCount":
         """What one probe counts with."""
-        return ProbeCount(self._total, self._seconds, kind.capitalize(), pod, container)
+        return ProbeCount(self._total, self._seconds, self._sharing, kind.capitalize(), pod, container)
 
 
 @dataclass(slots=True)
@@ -41,6 +45,7 @@ class ProbeCount:
 
     _total: Counter
     _seconds: Histogram
+    _sharing: MutableMapping[tuple[str, ...], int]
     _kind: str
     _pod: PodRef
     _container: str
@@ -57,15 +62,22 @@ class ProbeCount:
         if not success:
             return
         if self._histogram is None:
-            self._histogram = self._seconds.labels(*self._own())
+            own = self._own()
+            self._sharing[own] = self._sharing.get(own, 0) + 1
+            self._histogram = self._seconds.labels(*own)
         self._histogram.observe(seconds)
 
     def forget(self) -> None:
-        """The probe is over: its series go."""
+        """The probe is over: its series go, but for durations that another probe still observes."""
         for success in self._counters:
             self._total.remove(*self._labels(success))
-        if self._histogram is not None:
-            self._seconds.remove(*self._own())
+        if self._histogram is None:
+            return
+        own = self._own()
+        self._sharing[own] -= 1
+        if not self._sharing[own]:
+            del self._sharing[own]
+            self._seconds.remove(*own)
 
     def _labels(self, success: bool) -> tuple[str, ...]:
         result = _RESULTS[not success]
