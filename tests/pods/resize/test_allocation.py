@@ -156,6 +156,16 @@ async def test_a_restarted_daemon_goes_on_where_the_one_before_was() -> None:
     assert node.allocation.allocated(node.pods["a"]) is node.pods["a"]
 
 
+async def test_a_resize_that_was_withdrawn_while_no_daemon_ran() -> None:
+    node = Node()
+    node.admit("a", "1/9")
+    node.conditions.set_pending("other", "OutOfcpu", "", 1, node.clock.now())
+    node.statuses["a"] = PodStatus(conditions=list(node.conditions.of("other")))
+    node.allocation.added([node.pods["a"]])
+    assert node.conditions.of("a") == ()
+    assert node.decisions == ["ResizeWithdrawn"]
+
+
 async def test_nothing_is_decided_before_all_pods_are_known() -> None:
     node = Node()
     node.ready = False

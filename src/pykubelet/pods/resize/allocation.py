@@ -149,6 +149,8 @@ class Allocation:
             if self._waits(pod):
                 waiting = True
                 self._push(pod.metadata.uid)
+            else:
+                self._withdrawn(pod)
         self._metrics.tell(self._conditions)
         if waiting:
             self.retry(PODS_ADDED)
@@ -166,10 +168,15 @@ class Allocation:
             self._push(uid)
             self.retry(POD_UPDATED)
             return
-        if self._conditions.pending_reason(uid):
-            self._journal.record("ResizeWithdrawn", "the pod asks for what it has again", pod=pod_ref(new))
-        self._conditions.clear_pending(uid)
+        self._withdrawn(new)
         self._metrics.tell(self._conditions)
+
+    def _withdrawn(self, pod: Pod) -> None:
+        """The pod asks for what it has; perhaps it did not before, or before this daemon began."""
+        uid = pod.metadata.uid
+        if self._conditions.pending_reason(uid):
+            self._journal.record("ResizeWithdrawn", "the pod asks for what it has again", pod=pod_ref(pod))
+        self._conditions.clear_pending(uid)
 
     def _waits(self, pod: Pod) -> bool:
         return self.allocated(pod) is not pod
