@@ -104,6 +104,9 @@ async def test_redirects_are_followed_and_only_the_same_host_gets_the_headers(se
         assert server.asked[-1].headers["X-Token"] == "s3cret"
         assert (await fetch(session, f"{server.url}/b", SECRET, limit=9)).data == b"far"
         assert "X-Token" not in far.asked[-1].headers
+        far.status, far.headers = 302, {"Location": f"{server.url}/here"}
+        assert (await fetch(session, f"{server.url}/b", SECRET, limit=9)).data == b"near"
+        assert "X-Token" not in server.asked[-1].headers
         assert (await failure(session, f"{server.url}/c")).endswith("stopped after 10 redirects")
         assert (await failure(session, f"{server.url}/d")).endswith("302 response missing Location header")
 

@@ -190,3 +190,26 @@ async def test_what_another_kubelet_runs_is_kept_if_the_manifest_is_known_to_be_
         async with asking(server, running=running) as watched:
             await watched.until({"web-node1": "i:1"})
             assert (watched.uids[-1]["web-node1"] == "theirs") is bool(uid)
+
+
+async def test_a_set_that_could_not_be_handed_over_is_tried_again():
+    heard = Told()
+    watched = Watched(heard)
+    failures = [RuntimeError("no")]
+
+    async def send(pods):
+        if failures:
+            raise failures.pop()
+        await watched.take(pods)
+
+    async with url_server() as server:
+        server.body, server.etag = manifest().encode(), '"1"'
+        source = UrlSource(server.url, {}, "node1", send, heard, heard, SystemClock(), period=0.1)
+        with pytest.raises(RuntimeError):
+            await source.run()
+        task = asyncio.get_running_loop().create_task(source.run())
+        try:
+            await watched.until({"web-node1": "i:1"})
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

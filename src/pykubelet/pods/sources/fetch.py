@@ -17,6 +17,7 @@ import aiohttp
 from multidict import CIMultiDict
 
 from pykubelet import __version__
+from pykubelet.base.lookup import HttpResolver, Lookups
 from pykubelet.base.proxies import proxy_from_environment
 
 #: Seconds that an answer may take, with all redirects and to its last byte.
@@ -75,7 +76,7 @@ def tls_context() -> ssl.SSLContext:
 def make_session(context: ssl.SSLContext) -> aiohttp.ClientSession:
     """A session without a memory: no cookies, no connection kept for the next question."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context, force_close=True),
+        connector=aiohttp.TCPConnector(ssl=context, force_close=True, resolver=HttpResolver(Lookups())),
         cookie_jar=aiohttp.DummyCookieJar(),
         # The environment's proxies are read as Go reads them, not as aiohttp does.
         trust_env=False,
@@ -107,7 +108,10 @@ async def fetch(
         async with asyncio.timeout(TIMEOUT):
             at = url
             for _ in range(_MAX_REDIRECTS + 1):
-                sent = CIMultiDict(given) if may_have_headers(url, at) else CIMultiDict[str]()
+                if not may_have_headers(url, at):
+                    # From here on others choose the way, also one that leads back.
+                    given = CIMultiDict()
+                sent = CIMultiDict(given)
                 for name, value in own.items():
                     sent.setdefault(name, value)
                 found = await _ask(session, at, sent, limit, known=bool(etag))

@@ -92,23 +92,26 @@ class UrlSource:
 
     async def _take(self, answer: Answer) -> str:
         """Send what the answer holds if it is new; what is wrong with it, empty if nothing is."""
-        if answer.data is None or answer.data == self._data:
-            return self._problem
-        self._data, self._etag = answer.data, answer.etag
-        if not answer.data:
+        if answer.data is not None and answer.data != self._data:
+            self._problem = await self._use(answer.data, answer.changed_at)
+            # Only now: what could not be sent is not known yet, and is tried again.
+            self._data, self._etag = answer.data, answer.etag
+        return self._problem
+
+    async def _use(self, data: bytes, changed_at: int | None) -> str:
+        if not data:
             # Nothing is a set too, so that the source counts as seen.
-            self._statics, self._problem = (), f"zero-length data received from {self._origin}"
+            self._statics = ()
             await self._tell_pods([])
-            return self._problem
-        statics, errors = await asyncio.to_thread(read_whatever, answer.data, self._origin, self._node)
-        self._problem = "; ".join(str(error) for error in errors)
+            return f"zero-length data received from {self._origin}"
+        statics, errors = await asyncio.to_thread(read_whatever, data, self._origin, self._node)
         if errors:
-            return self._problem
+            return "; ".join(str(error) for error in errors)
         warn_of_ignored(self._journal, self._events, statics, self._statics, f'manifest URL "{self._origin}"')
         self._statics = statics
-        if answer.changed_at is not None:
+        if changed_at is not None:
             # Without it nobody knows whether what runs was started from this manifest.
-            await self._adoption.look([(static, answer.changed_at) for static in statics])
+            await self._adoption.look([(static, changed_at) for static in statics])
         await self._tell_pods([self._adoption.named(static.pod) for static in statics])
         return ""
 
