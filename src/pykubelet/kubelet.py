@@ -25,19 +25,8 @@ from pykubelet.cluster.status_manager import StatusManager
 from pykubelet.cluster.tls import TlsMaterialError
 from pykubelet.config import Loaded
 from pykubelet.connection import Connection
-from pykubelet.container_collection import ContainerCollection
-from pykubelet.containers.doors import (
-    NoObjects,
-    NoPullSecrets,
-    NoRuntimeClasses,
-    NoServiceAccounts,
-    NoServices,
-)
-from pykubelet.containers.gc import ContainerGC
-from pykubelet.containers.image_collector import ImageCollector
-from pykubelet.containers.log_rotator import LogRotator
+from pykubelet.container_room import ContainerRoom
 from pykubelet.containers.resource_updates import ResourceUpdates
-from pykubelet.containers.starter import Starter
 from pykubelet.containers.termination_message import enrich
 from pykubelet.cri.client import CriClient
 from pykubelet.cri.containerd_content import ContainerdContent
@@ -45,7 +34,6 @@ from pykubelet.cri.door import Runtime
 from pykubelet.cri.types import RuntimeStatus
 from pykubelet.cri_dockerd import CriDockerd, Way
 from pykubelet.explain.journal import DecisionJournal
-from pykubelet.image_pulls import ImagePulls
 from pykubelet.membership import Membership
 from pykubelet.node.host import Host
 from pykubelet.node.iptables import IptablesChains
@@ -80,13 +68,10 @@ from pykubelet.settings import (
     capacity_on,
     container_settings,
     crash_loop_of,
-    gc_policy,
     ids_per_pod,
-    image_policy,
     node_info,
     refresh_period,
     reservations_of,
-    rotation_policy,
     tree_config,
 )
 from pykubelet.startup import StartError, called, listening, prepare_host, tell_start
@@ -132,6 +117,7 @@ class Kubelet:
         self.clock = parts.clock or SystemClock()
         self._rng = parts.rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._loaded = loaded
+        self._container_settings = container_settings(loaded, host)
         self._tasks = TaskOwner("kubelet")
         self._stop: asyncio.Event | None = None
         self._fatal = ""
@@ -164,7 +150,9 @@ class Kubelet:
             )
             self.events = FanOut(self.journal, self.cluster.poster)
         self._build_node()
-        self._build_pods()
+        self._build_sources()
+        self._build_volumes()
+        self._build_workers()
         self._build_housekeeping()
         if self.cluster is not None:
             self.cluster.join(self.node, self.sources, self.events, self.runtime_view, self.pod_cidr)
@@ -208,18 +196,10 @@ class Kubelet:
             page_sizes=host.page_sizes,
         )
 
-    def _build_pods(self) -> None:
-        config, clock, journal, events = self.config, self.clock, self.journal, self.events
+    def _build_sources(self) -> None:
+        clock, journal, events = self.clock, self.journal, self.events
         cluster = self.cluster
         self.store = PodStore()
-        self.user_namespaces = UserNamespaceManager(
-            self.layout,
-            journal,
-            ids_per_pod=ids_per_pod(config),
-            max_pods=config.maxPods,
-            rng=self._rng,
-            metrics=self.metrics,
-        )
         self.sources = PodConfig(clock, journal, events, adapt=gated(self._loaded.gates.enabled))
         self.static_sources = StaticSources(
             self._loaded,
@@ -251,6 +231,11 @@ class Kubelet:
             passed=lambda: self.housekeeping.passed,
             held=self._held,
         )
+
+    def _build_volumes(self) -> None:
+        """Volumes, and the containers that mount them."""
+        clock, journal, events = self.clock, self.journal, self.events
+        cluster = self.cluster
         self.volumes = VolumeManager(
             self.layout,
             clock,
@@ -265,34 +250,33 @@ class Kubelet:
             refresh_period=refresh_period(self._loaded),
             rng=self._rng,
         )
-        self.image_pulls = ImagePulls(
+        self.user_namespaces = UserNamespaceManager(
+            self.layout,
+            journal,
+            ids_per_pod=ids_per_pod(self.config),
+            max_pods=self.config.maxPods,
+            rng=self._rng,
+            metrics=self.metrics,
+        )
+        self.containers = ContainerRoom(
             self._loaded,
             self.layout,
             clock,
             journal,
             events,
             self.metrics,
-            NoPullSecrets() if cluster is None else cluster.objects,
-            NoServiceAccounts() if cluster is None else cluster.service_accounts,
-        )
-        self.starter = Starter(
             self.runtime,
-            self.layout,
-            clock,
-            journal,
-            events,
-            container_settings(self._loaded, self.host),
+            self._container_settings,
             self.volumes,
             self.node,
             self.cgroups.parent,
-            objects=NoObjects() if cluster is None else cluster.container_objects,
-            services=NoServices() if cluster is None else cluster.services,
-            runtime_classes=NoRuntimeClasses() if cluster is None else cluster.runtime_classes,
-            user_namespaces=self.user_namespaces,
-            metrics=self.metrics,
-            credentials=self.image_pulls.credentials,
-            pulled=self.image_pulls.pulled,
+            self.user_namespaces,
+            cluster,
         )
+
+    def _build_workers(self) -> None:
+        clock, journal, events = self.clock, self.journal, self.events
+        cluster = self.cluster
         self.probes = ProbeManager(
             Handlers(self.runtime, PROBE_VERSION),
             clock,
@@ -317,7 +301,7 @@ class Kubelet:
             read=self.runtime_view.read,
             cached=self.observer.cached,
             on_finished=self._worker_finished,
-            resync=config.syncFrequency.seconds,
+            resync=self.config.syncFrequency.seconds,
             rng=self._rng,
         )
         self.manager = PodManager(
@@ -341,7 +325,7 @@ class Kubelet:
         )
 
     def _make_resizing(self, admission: AdmissionChain) -> Resizing:
-        settings = container_settings(self._loaded, self.host)
+        settings = self._container_settings
         return Resizing(
             resize_rules(self._loaded, settings),
             self.layout,
@@ -366,7 +350,7 @@ class Kubelet:
             self.clock,
             self.journal,
             self.events,
-            self.starter,
+            self.containers.starter,
             self.crash_loop,
             self.reasons,
             self.runtime_view.read,
@@ -380,7 +364,7 @@ class Kubelet:
             self.events,
             executor,
             SyncDoors(
-                starter=self.starter,
+                starter=self.containers.starter,
                 volumes=self.volumes,
                 cgroups=self.cgroups,
                 probes=self.probes,
@@ -399,7 +383,7 @@ class Kubelet:
 
     def _build_housekeeping(self) -> None:
         self.trimmer = Trimmer(
-            self.starter,
+            self.containers.starter,
             self.journal,
             cached=self.observer.cached,
             content_removable=self.removal.content_removable,
@@ -419,48 +403,17 @@ class Kubelet:
                 sources_ready=self.sources.all_sources_ready,
                 volumes_gone=lambda uid: not self.volumes.mounted(uid),
                 on_gone=self.volumes.reconsider,
-                on_leftovers=lambda: self.collection.request(),
+                on_leftovers=lambda: self.containers.collection.request(),
                 held=self._held,
                 on_known=self._known_pods,
             ),
         )
-        self.gc = ContainerGC(
-            self.runtime,
-            self.layout,
-            self.clock,
-            self.journal,
-            gc_policy(self._loaded),
+        self.containers.collect(
             self.removal,
-            self.starter,
-        )
-        self.collection = ContainerCollection(
-            self.gc,
+            self.runtime_view,
             self.crash_loop,
-            self.clock,
-            self.events,
             first_pass=self.housekeeping.first_pass,
             sources_ready=self.sources.all_sources_ready,
-        )
-        self.image_collector = ImageCollector(
-            self.runtime,
-            self.clock,
-            self.journal,
-            self.events,
-            self.metrics,
-            image_policy(self._loaded),
-            # One look serves the Node's list of images, too.
-            list_images=self.runtime.list_images if self.cluster is None else self.cluster.images.look,
-            mounted=self.runtime_view.mounted_images,
-            pulled=self.image_pulls.pulled,
-            handlers=self._loaded.gates.enabled("RuntimeClassInImageCriApi"),
-        )
-        self.log_rotator = LogRotator(
-            self.runtime,
-            self.clock,
-            self.journal,
-            self.metrics,
-            rotation_policy(self.config),
-            self.runtime_view.running_logs,
         )
 
     def _build_servers(self) -> None:
@@ -481,7 +434,7 @@ class Kubelet:
             process_started=self.host.process_started,
             loop_problem=self.loop_problem,
             allocated=self.resizing.allocation.allocated,
-            images=self.starter.images,
+            images=self.containers.starter.images,
             content=self.content,
         )
         pushed = self.static_sources.pushed
@@ -494,7 +447,7 @@ class Kubelet:
 
     def _order(self) -> None:
         """What is started before the runtime was seen, and what only after its first good status."""
-        early, late, images = self.stages, self.dependent, self.image_pulls
+        early, late = self.stages, self.dependent
         prepare = partial(prepare_host, self.layout, self.config.oomScoreAdj)
         early.add(Stage("data directories", start=prepare))
         early.add(Stage("journal", start=self.journal.start, stop=self.journal.stop))
@@ -506,8 +459,7 @@ class Kubelet:
             early.add(Stage("cri-dockerd", start=self._docker.start, stop=self._docker.stop))
         if self.cluster is not None:
             self.cluster.early_stages(early)
-        early.add(Stage("credential providers", start=images.start_providers, stop=images.credentials.stop))
-        early.add(Stage("resolver check", start=self.starter.check_resolver))
+        self.containers.early_stages(early)
         early.add(Stage("volume manager", start=self.volumes.start, stop=self.volumes.stop))
         early.add(Stage("runtime client", clean_up=self.runtime.close))
         if self.content is not None:
@@ -531,12 +483,9 @@ class Kubelet:
         late.add(Stage("pod CIDR", start=self.pod_cidr.start, stop=self.pod_cidr.stop))
         if self.config.makeIPTablesUtilChains:
             late.add(Stage("iptables chains", start=self.chains.start, stop=self.chains.stop))
-        records = partial(images.start_records, self.runtime)
-        late.add(Stage("pull records", start=records, stop=images.stop_records))
+        self.containers.record_stages(late)
         late.add(Stage("container manager", start=self._start_cgroups))
-        late.add(Stage("container garbage collection", start=self._start_collection))
-        late.add(Stage("image garbage collection", start=self._start_image_collection))
-        late.add(Stage("log rotation", start=self.log_rotator.start, stop=self.log_rotator.stop))
+        self.containers.collecting_stages(late)
         late.add(Stage("first look", start=self._look_first))
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -600,12 +549,6 @@ class Kubelet:
             raise StartError(f"cgroupRoot: {error}") from error
         self._tasks.spawn("node allocatable", self.cgroups.enforce_allocatable())
         self._tasks.spawn("qos cgroups", self.cgroups.reassert(self.manager.active_pods))
-
-    async def _start_collection(self) -> None:
-        self._tasks.forever("container gc", self.collection.run, pause=self.clock.sleep)
-
-    async def _start_image_collection(self) -> None:
-        self._tasks.forever("image gc", self.image_collector.run, pause=self.clock.sleep)
 
     async def _look_first(self) -> None:
         self._tasks.spawn("first look", self.runtime_view.look_first())

@@ -93,7 +93,7 @@ async def test_dead_containers_stay_as_many_as_the_flag_says(node):
 async def test_what_is_left_of_pods_that_ended_or_are_gone(node):
     node.apply(pod("ended", container("app", "echo last words"), restartPolicy="Never"))
     await node.until(lambda: node.phase("ended") == "Succeeded", about="ended")
-    collect = node.kubelet.gc.collect
+    collect = node.kubelet.containers.gc.collect
     await collect(sources_ready=True)
     assert len(await dead(node, "ended")) == 1
     # Under disk pressure the containers go though the pod is still there.
@@ -116,7 +116,7 @@ async def test_what_is_left_of_pods_that_ended_or_are_gone(node):
         link.symlink_to(ghost / "0.log")
 
     await asyncio.to_thread(leave)
-    node.kubelet.collection.request()
+    node.kubelet.containers.collection.request()
     await node.until(lambda: not ghost.parent.exists() and not link.is_symlink())
     assert [e for e in node.kubelet.journal.of_node() if e.what == "LogsRemoved"]
     await node.delete("ended")
@@ -131,7 +131,7 @@ async def test_unused_images_go_when_the_disk_is_full(node, add_images):
         pod("done", {**container("app", "true"), **ended}, restartPolicy="Never"),
     )
     await node.until(lambda: node.runs("user") and node.phase("done") == "Succeeded")
-    collector = node.kubelet.image_collector
+    collector = node.kubelet.containers.image_collector
     with pytest.raises(ImageGCError, match=r"Failed to free sufficient space .* \(freed 0 bytes\)"):
         await collector.collect(0)
     assert await collected_images(node) == ["ended:v1", "kept:v1", "unused:v1", "used:v1"]

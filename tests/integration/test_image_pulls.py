@@ -222,7 +222,7 @@ async def test_a_slow_pull_is_seen_given_up_and_survives_the_daemon(joined, ever
 
         async def pulls():
             ends = time.monotonic() + PATIENCE
-            while not (found := joined.node.kubelet.starter.images.under_way(uid)) or not way.sent:
+            while not (found := joined.node.kubelet.containers.starter.images.under_way(uid)) or not way.sent:
                 assert time.monotonic() < ends, joined.story("slow")
                 await asyncio.sleep(0.05)
             return found
