@@ -24,6 +24,12 @@ MATCHES = [
     ("reg[^a-m]stry.io", "registry.io/a", False),
     ("reg[stry.io", "registry.io/a", False),
     (r"reg\*", "reg*/a", False),
+    ("reg[m-a]stry.io", "registry.io/a", False),
+    ("reg[i-]stry.io", "registry.io/a", False),
+    ("reg[h-ijk]stry.io", "registry.io/a", True),
+    ("r*g*s*y.io", "registry.io/a", True),
+    ("r*gis*is*.io", "registry.io/a", False),
+    ("r**y.*", "registry.io/a", True),
     ("[::1]:5000", "[::1]:5000/a", True),
     ("*:5000/x", "localhost:5000/x/y", True),
     ("*", "a.b/x", False),
@@ -37,6 +43,11 @@ MATCHES = [
 @pytest.mark.parametrize(("entry", "image", "expected"), MATCHES)
 def test_entries_and_images(entry, image, expected):
     assert texts_match(entry, image) is expected
+
+
+@pytest.mark.parametrize("entry", ["*a" * 30 + "*b.io", "*" * 200 + "b.io", "[" + "a-b" * 60 + ".io"])
+def test_no_entry_takes_long(entry):
+    assert not texts_match(entry, "a" * 200 + ".io/x")
 
 
 @pytest.mark.parametrize("text", ["a b", "a:x/p", "a%zz", "a/%z", "[::1", "a\n", "{a}"])

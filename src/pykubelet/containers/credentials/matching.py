@@ -12,6 +12,9 @@ from urllib.parse import unquote
 _HOST = re.compile(r"""[\w\-.~!$&'()*+,;=:\[\]<>"%]*""", re.ASCII)
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: What may stand in brackets: characters and ranges of them.
+_ITEM = re.compile(r"[^\]\-](?:-[^\]\-])?")
+_CLASS = re.compile(rf"\[((?:{_ITEM.pattern})+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,35 +67,36 @@ def _split_port(host: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=1024)
 def _glob(pattern: str) -> re.Pattern[str] | None:
-    """The pattern as Go's ``filepath.Match`` understands it; None when it is malformed."""
-    out, at = "", 0
+    """The pattern as Go's ``filepath.Match`` understands it; None when it is malformed.
+
+    Of its special characters a host's label can only have ``*`` and ``[``.
+    """
+    # The pieces between stars: each stays where it first fits. Tried everywhere, a few stars in a
+    # pull secret would hold up the whole daemon.
+    pieces, at = [""], 0
     while at < len(pattern):
-        char = pattern[at]
-        at += 1
-        if char == "*":
-            out += "[^/]*"
-        elif char == "?":
-            out += "[^/]"
-        elif char == "\\":
-            if at == len(pattern):
+        if pattern[at] == "*":
+            pieces.append("")
+        elif pattern[at] == "[":
+            found = _CLASS.match(pattern, at)
+            if found is None:
                 return None
-            out += re.escape(pattern[at])
-            at += 1
-        elif char == "[":
-            found = re.compile(r"\^?(?:\\?.(?:-\\?[^\]\-])?)+?\]").match(pattern, at)
-            if found is None or pattern[at] in "]-":
-                return None
-            inside = found.group()[:-1]
-            negated = inside.startswith("^")
-            body = inside[negated:].replace("[", r"\[").replace("&", r"\&").replace("~", r"\~")
-            out += f"[{'^' if negated else ''}{body}]"
-            at = found.end()
+            pieces[-1] += "[" + "".join(map(_item, _ITEM.findall(found[1]))) + "]"
+            at = found.end() - 1
         else:
-            out += re.escape(char)
+            pieces[-1] += re.escape(pattern[at])
+        at += 1
+    first, *middle = pieces
+    last = f".*{middle.pop()}" if middle else ""
     try:
-        return re.compile(out, re.DOTALL)
+        return re.compile(first + "".join(f"(?>.*?{piece})" for piece in middle if piece) + last, re.DOTALL)
     except re.error:
+        # A range whose end comes before its beginning.
         return None
+
+
+def _item(item: str) -> str:
+    return "-".join(map(re.escape, item.split("-")))
 
 
 def matches(entry: Location, image: Location) -> bool:
