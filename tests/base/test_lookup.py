@@ -74,6 +74,13 @@ async def test_an_unknown_name(resolver) -> None:
         await Lookups().addresses("gone")
 
 
+@pytest.mark.parametrize("text", ["a\0b", "a" * 64])
+async def test_what_can_be_no_name(text) -> None:
+    async with asyncio.timeout(10):
+        with pytest.raises(socket.gaierror):
+            await Lookups().addresses(text)
+
+
 async def test_for_http_clients(resolver) -> None:
     found = await HttpResolver(Lookups()).resolve("shop", 80, socket.AF_UNSPEC)
     assert [(one["host"], one["port"], one["hostname"]) for one in found] == [("192.0.2.7", 80, "shop")]

@@ -9,6 +9,7 @@ import pytest
 from pykubelet.base.clock import SystemClock
 from pykubelet.base.journal import NullJournal, PodRef
 from pykubelet.base.metrics import Metrics
+from pykubelet.containers import log_rotator
 from pykubelet.containers.log_dir import log_directory
 from pykubelet.containers.log_rotator import LogRotator, RunningLog
 from pykubelet.containers.rotation import RotationPolicy
@@ -141,3 +142,25 @@ async def test_a_flood_is_compressed_when_it_is_over(made, path):
     if SystemClock().monotonic() - first < 1.2:
         assert not any(name.endswith(".gz") for name in names(path))
     await until(lambda: [name.endswith(".gz") for name in names(path)] == [False, True, False])
+
+
+async def test_what_cannot_be_put_back_does_not_keep_it_from_ending(made, path, monkeypatch, caplog):
+    rotator, runtime, _, _ = made
+    begun = asyncio.Event()
+
+    async def never(container_id):
+        begun.set()
+        await asyncio.Event().wait()
+
+    def refused(path, aside):
+        raise PermissionError("no")
+
+    monkeypatch.setattr(runtime, "reopen_container_log", never)
+    monkeypatch.setattr(log_rotator, "_put_back", refused)
+    path.write_bytes(b"x" * 100)
+    await rotator.start()
+    async with asyncio.timeout(20):
+        await begun.wait()
+        await rotator.stop()
+    assert "did not get its name back" in caplog.text
+    assert "was not rotated" not in caplog.text

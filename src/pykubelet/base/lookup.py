@@ -61,7 +61,8 @@ def _look_up(
         found = [(family, str(where[0])) for family, _, _, _, where in infos]
     except OSError as error:
         found = error
-    except UnicodeError as error:
+    except ValueError as error:
+        # It cannot be a name: too long a label, a NUL byte.
         found = socket.gaierror(socket.EAI_NONAME, str(error))
     # The loop may have ended meanwhile.
     with contextlib.suppress(RuntimeError):

@@ -204,7 +204,10 @@ class LogRotator:
             await self._runtime.reopen_container_log(running.container_id)
         except BaseException:
             # Also when this task is ended: the container still writes to that file.
-            await asyncio.to_thread(_put_back, path, aside)
+            try:
+                await asyncio.to_thread(_put_back, path, aside)
+            except OSError as error:
+                log.error("%s did not get its name back from %s: %s", path, aside, error)
             raise
         before = self._growth.get(running.container_id)
         if before is not None:

@@ -64,6 +64,12 @@ async def test_failures(plugin, script, told):
     assert caught.value.run
 
 
+async def test_a_plugin_that_complains_of_its_token(plugin):
+    with pytest.raises(PluginError, match='"serviceAccountToken":"<token>"') as caught:
+        await ask((plugin("cat >&2; exit 1"),), os.environ, V1, "i", token="hush hush")
+    assert "hush" not in str(caught.value)
+
+
 async def test_a_plugin_that_is_not_there(tmp_path):
     with pytest.raises(PluginError, match="No such file"):
         await ask((str(tmp_path / "none"),), os.environ, V1, "i")

@@ -7,10 +7,12 @@ import pytest
 
 from pykubelet.base.clock import LoopClock
 from pykubelet.base.metrics import Metrics
+from pykubelet.base.tasks import TaskOwner
 from pykubelet.containers.credentials.docker_config import Login
 from pykubelet.containers.credentials.keyring import Credential, Source
 from pykubelet.containers.doors import PullRecords
 from pykubelet.containers.pulled import Policy, PulledImages, RecordStore
+from pykubelet.cri.errors import Code, CriError
 from pykubelet.cri.types import Image
 
 pytestmark = pytest.mark.looptime(start=0)
@@ -35,6 +37,8 @@ class Book:
         self.policy = Policy("NeverVerifyPreloadedImages")
 
     async def list_images(self):
+        if self.images is None:
+            raise CriError(Code.Unavailable, "ListImages", "gone")
         return self.images
 
     async def start(self):
@@ -108,6 +112,28 @@ async def test_two_pulls_of_one_image(book):
     await book.pulled.failed("img")
     assert book.files("pulling") == 0
     assert not await book.must_pull("img", "sha256:1")
+
+
+async def test_a_pull_that_ends_while_another_begins_leaves_its_intent(book):
+    await book.start()
+    await book.pulled.begin("img")
+    owner = TaskOwner("test")
+    second = owner.spawn("second", book.pulled.begin("img"))
+    await asyncio.sleep(0)
+    await book.pulled.failed("img")
+    await second
+    assert book.files("pulling") == 1
+    await owner.close()
+
+
+async def test_a_runtime_that_does_not_tell_its_images_at_the_start(book, caplog):
+    await book.start()
+    await book.pulled.begin("img")
+    book.images = None
+    await book.start()
+    assert "settled at the next one" in caplog.text
+    assert await book.must_pull("img", "sha256:1")
+    assert book.files("pulling") == 1
 
 
 async def test_a_kubelet_that_ended_during_a_pull(book):

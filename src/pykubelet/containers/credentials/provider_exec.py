@@ -123,6 +123,9 @@ async def ask(
         raise PluginError(f"{failed}: {error}", run=True) from error
     if ended.code != 0:
         how = f"exit status {ended.code}" if ended.code > 0 else f"signal: {-ended.code}"
-        said = ended.errors.decode(errors="replace")[:_TOLD].rstrip()
+        said = ended.errors.decode(errors="replace")
+        if token:
+            said = said.replace(token, "<token>")
+        said = said[:_TOLD].rstrip()
         raise PluginError(f"{failed}: {how}: {said}", run=True)
     return read(ended.output, api_version)

@@ -11,6 +11,7 @@ from typing import Any
 from pykubelet.base.clock import Clock
 from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import TaskOwner
+from pykubelet.cri.errors import CriError
 from pykubelet.cri.types import Image
 
 from ..credentials.keyring import Credential
@@ -55,7 +56,12 @@ class PulledImages:
         self._measure()
         if not self._store.intents:
             return
-        images = await list_images()
+        try:
+            images = await list_images()
+        except CriError as error:
+            # What an intent is for counts as pulled by this kubelet meanwhile.
+            log.warning("what was being pulled before the start is settled at the next one: %s", error)
+            return
         for intent in sorted(self._store.intents):
             found = next((image for image in images if _is(image, intent)), None)
             if found is None:
@@ -78,8 +84,13 @@ class PulledImages:
 
         :raises OSError: that cannot be recorded, so it must not be pulled.
         """
-        await self._write(partial(self._store.write_intent, image))
+        # Counted first: another pull of it that ends now must not take this one's intent away.
         self._pulling[image] += 1
+        try:
+            await self._write(partial(self._store.write_intent, image))
+        except BaseException:
+            self._end(image)
+            raise
 
     async def pulled(self, image: str, ref: str, used: Credential | None) -> None:
         """It was pulled with that credential, and is now there as *ref*."""
@@ -174,7 +185,8 @@ class PulledImages:
 
         *refs* are the IDs of all images that the runtime had at *before*.
         """
-        for ref in [ref for ref in self._store.records if ref not in refs]:
+        # A copy, made at once: the thread that writes may add to them.
+        for ref in set(self._store.records).difference(refs):
             try:
                 await self._write(partial(self._forget, ref, before))
             except OSError as error:
