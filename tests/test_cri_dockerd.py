@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.pods.sources.test_http import Told
 from tests.server.conftest import short_path
 
 from pykubelet import cri_dockerd
-from pykubelet.cri_dockerd import CriDockerd, DockerError, Way, choose, find
+from pykubelet.cri_dockerd import CriDockerd, DockerError, Way, choose, find, listens
 
 __all__ = ["short_path"]
 
@@ -26,6 +27,9 @@ def test_one_that_serves_is_used_else_the_installed_one_is_started():
     serving = Path("/run/cri-dockerd.sock")
     assert choose(serving, "/usr/bin/cri-dockerd", OWN) == Way("unix:///run/cri-dockerd.sock")
     assert choose(None, "/usr/bin/cri-dockerd", OWN) == Way(f"unix://{OWN}", "/usr/bin/cri-dockerd")
+    # Ours, of a daemon that was killed: as long as it can be replaced it is.
+    assert choose(OWN, "/usr/bin/cri-dockerd", OWN) == Way(f"unix://{OWN}", "/usr/bin/cri-dockerd")
+    assert choose(OWN, None, OWN) == Way(f"unix://{OWN}")
     with pytest.raises(DockerError, match="install Docker"):
         choose(None, None, OWN)
 
@@ -82,6 +86,27 @@ async def test_it_is_started_logged_kept_alive_and_ended(short_path, monkeypatch
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
     await docker.stop()
+
+
+async def test_one_that_a_killed_daemon_left_is_replaced(short_path):
+    told, program, own = Told(), stand_in(short_path), short_path / "cri-dockerd.sock"
+    left = subprocess.Popen([program, "--container-runtime-endpoint", f"unix://{own}"])
+    try:
+        async with asyncio.timeout(20):
+            while not await asyncio.to_thread(listens, own):
+                await asyncio.sleep(0.02)
+        way = await asyncio.to_thread(find, short_path, sockets=(), which=lambda name: str(program))
+        docker = CriDockerd(way, told)
+        await docker.start()
+        try:
+            (new,) = await pids(told, 1)
+            assert new != left.pid
+            assert await asyncio.to_thread(left.wait, 20) == -signal.SIGTERM
+        finally:
+            await docker.stop()
+    finally:
+        left.kill()
+        left.wait()
 
 
 async def test_one_that_cannot_be_started_is_told_and_tried_again(short_path, monkeypatch, caplog):

@@ -3,7 +3,8 @@
 The kubelet's own way to Docker (dockershim) is gone since Kubernetes 1.24; cri-dockerd took its place
 and speaks CRI. One that serves already is used as it is. Else the installed one is started as a child
 of the daemon: what it writes goes into our log, it is started again when it ends, and it ends with us.
-Pods run on in Docker all the while.
+One that a daemon left which was killed is ended first: nobody reads any more what it writes, so that it
+would end at its next word. Pods run on in Docker all the while.
 """
 
 import asyncio
@@ -11,8 +12,11 @@ import asyncio.subprocess
 import contextlib
 import logging
 import os
+import select
 import shutil
+import signal
 import socket
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +65,7 @@ def choose(serving: Path | None, program: str | None, own_socket: Path) -> Way:
 
     :raises DockerError: there is none.
     """
-    if serving is not None:
+    if serving is not None and (serving != own_socket or program is None):
         return Way(f"unix://{serving}")
     if program is None:
         raise DockerError(_INSTALL.format(sockets=" or ".join(map(str, USUAL_SOCKETS))))
@@ -81,11 +85,11 @@ def find(
     path = os.pathsep.join([os.environ.get("PATH", ""), *_MORE_PATH])
     program = which(_PROGRAM) if which is not None else shutil.which(_PROGRAM, path=path)
     own = run_dir / "cri-dockerd.sock"
-    # One of ours may have outlived a daemon that was killed.
-    return choose(next((one for one in (*sockets, own) if _listens(one)), None), program, own)
+    return choose(next((one for one in (*sockets, own) if listens(one)), None), program, own)
 
 
-def _listens(path: Path) -> bool:
+def listens(path: Path) -> bool:
+    """Whether somebody does at the Unix socket *path*; blocking."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2.0)
         try:
@@ -93,6 +97,36 @@ def _listens(path: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+def end_earlier(path: Path) -> None:
+    """End the process that listens at *path*, if any, and take its socket away; blocking.
+
+    :raises OSError: the socket cannot be removed.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2.0)
+        with contextlib.suppress(OSError):
+            probe.connect(str(path))
+            pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            # 0: of another PID namespace.
+            if pid not in (0, os.getpid()):
+                log.info("the cri-dockerd of an earlier daemon, process %d, is ended", pid)
+                _end_process(pid)
+    path.unlink(missing_ok=True)
+
+
+def _end_process(pid: int) -> None:
+    descriptor = os.pidfd_open(pid)
+    try:
+        ended = select.poll()
+        ended.register(descriptor, select.POLLIN)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            signal.pidfd_send_signal(descriptor, number)
+            if ended.poll(_GRACE * 1000):
+                return
+    finally:
+        os.close(descriptor)
 
 
 class CriDockerd:
@@ -131,10 +165,9 @@ class CriDockerd:
     async def _run(self) -> str:
         """One life of the process; how it ended."""
         own = Path(self._way.endpoint.removeprefix("unix://"))
-        # The socket of one that was killed would be in the way.
-        await asyncio.to_thread(own.unlink, missing_ok=True)
         arguments = ("--container-runtime-endpoint", self._way.endpoint)
         try:
+            await asyncio.to_thread(end_earlier, own)
             process = await asyncio.create_subprocess_exec(
                 self._way.program,
                 *arguments,
@@ -163,9 +196,9 @@ class CriDockerd:
         process, self._process = self._process, None
         if process is None or process.returncode is not None:
             return
-        for signal in (process.terminate, process.kill):
+        for end in (process.terminate, process.kill):
             with contextlib.suppress(ProcessLookupError):
-                signal()
+                end()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_GRACE):
                     await process.wait()
