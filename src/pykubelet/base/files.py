@@ -7,8 +7,8 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-#: How the file is called that :func:`write_atomic` writes before it renames it.
-_TEMPORARY: Final = re.compile(r"\..+\.[0-9a-f]{8}")
+#: How the file is called that :func:`write_atomic` writes before it renames it, and for which file.
+_TEMPORARY: Final = re.compile(r"\.(.+)\.[0-9a-f]{8}")
 
 
 def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o600, fsync: bool = True) -> None:
@@ -34,13 +34,14 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o600, fsync: boo
         raise
 
 
-def remove_temporary(directory: Path) -> None:
+def remove_temporary(directory: Path, of: str = "") -> None:
     """Remove what :func:`write_atomic` left in *directory* when it was killed; blocking.
 
-    Only for a directory that nobody writes to now.
+    Only for a directory that nobody writes to now, or *of* the file of that name, which nobody writes now.
     """
     for path in directory.glob(".*") if directory.is_dir() else ():
-        if _TEMPORARY.fullmatch(path.name):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found and of in ("", found[1]):
             with contextlib.suppress(OSError):
                 path.unlink()
 

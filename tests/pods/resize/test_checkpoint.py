@@ -125,11 +125,16 @@ async def test_many_who_wait_share_few_writes(tmp_path, monkeypatch):
 async def test_a_broken_file_is_written_anew(tmp_path):
     file = tmp_path / "actuated_pods_state"
     file.write_text("{")
+    left, other = tmp_path / ".actuated_pods_state.0123abcd", tmp_path / ".allocated_pods_state.0123abcd"
+    for temporary in (left, other):
+        temporary.touch()
     records = ResourceBook(file, "book")
     await records.start()
     records.set_container("u", "c", of())
     await records.stop()
     assert list(decode_state(file.read_bytes())) == ["u"]
+    # A daemon that was killed while it wrote left the first; the second may be another one's, now.
+    assert sorted(tmp_path.iterdir()) == [other, file]
 
 
 async def test_a_file_that_cannot_be_written_holds_nobody_up(tmp_path):

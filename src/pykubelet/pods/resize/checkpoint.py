@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pykubelet.api import codec
 from pykubelet.api.core import ResourceRequirements
-from pykubelet.base.files import read_limited, write_atomic
+from pykubelet.base.files import read_limited, remove_temporary, write_atomic
 from pykubelet.base.fnv import fnv1a
 from pykubelet.base.gotext import go_json
 from pykubelet.base.tasks import TaskOwner
@@ -166,6 +166,7 @@ class ResourceBook:
 
 
 def _load(file: Path) -> dict[str, PodAmounts]:
+    remove_temporary(file.parent, file.name)
     try:
         return decode_state(read_limited(file, _LIMIT))
     except FileNotFoundError:
