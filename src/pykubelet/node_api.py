@@ -348,7 +348,7 @@ class LocalNodeApi:
 
     async def pulls(self, uid: str) -> Sequence[PullView]:
         """See ``NodeApi``."""
-        return [await self._pull_view(pull) for pull in self._images.under_way(uid)]
+        return await asyncio.gather(*map(self._pull_view, self._images.under_way(uid)))
 
     async def _pull_view(self, pull: Pull) -> PullView:
         image, path = pull.need.image, pull.need.field_path

@@ -181,6 +181,8 @@ async def test_a_pull_that_cannot_be_recorded_keeps_its_intent(book, caplog):
     (book.root / "image_manager" / "pulled").rmdir()
     (book.root / "image_manager" / "pulled").touch()
     await book.pulled.pulled("img", "sha256:1", secret())
+    await book.pulled.begin("img")
+    await book.pulled.failed("img")
     assert book.files("pulling") == 1
     assert await book.must_pull("img", "sha256:1", secret())
     (book.root / "image_manager" / "pulling" / "x").touch()

@@ -97,9 +97,9 @@ class PulledImages:
         try:
             await self._note(image, ref, credentials_used(used))
         except (OSError, ValueError) as error:
-            # The intent stays, so that the image counts as pulled by this kubelet.
+            # The intent stays, so that the image counts as pulled by this kubelet; and so that no other
+            # pull that fails takes it away this one counts as under way until the next start.
             log.error("the pull of %s cannot be recorded: %s", image, error)
-            self._end(image)
             return
         except BaseException:
             self._end(image)
