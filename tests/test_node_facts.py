@@ -46,6 +46,8 @@ def test_what_a_status_tells_of_the_node(able):
     assert facts.prefer_ipv6
     assert facts.recursive_read_only is able
     assert facts.kubelet_started == STARTED
+    assert facts.whole_resources
+    assert not status_facts(node(), STARTED, whole_resources=False).whole_resources
 
 
 def test_before_the_runtime_told_anything():

@@ -357,7 +357,14 @@ class Kubelet:
             self.resizing.resizer,
             self.user_namespaces.started,
         )
-        started, signals = self.clock.now(), self._loaded.gates.enabled("ContainerStopSignals")
+        started, enabled = self.clock.now(), self._loaded.gates.enabled
+        facts = partial(
+            status_facts,
+            self.node,
+            started,
+            stop_signals=enabled("ContainerStopSignals"),
+            whole_resources=enabled("InPlacePodLevelResourcesVerticalScaling"),
+        )
         return PodSyncer(
             self.clock,
             self.journal,
@@ -373,7 +380,7 @@ class Kubelet:
                 allocation=self.resizing.allocation,
                 resizer=self.resizing.resizer,
                 read=self.runtime_view.read,
-                node_facts=lambda pod: status_facts(self.node, started, stop_signals=signals),
+                node_facts=lambda pod: facts(),
                 runtime_name=lambda: self.runtime_view.name,
                 network_error=self.health.network_error,
                 active_pods=lambda: self.manager.active_pods(),

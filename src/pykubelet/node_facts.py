@@ -21,10 +21,13 @@ def admission_facts(node: NodeInfo) -> admission.NodeFacts:
     )
 
 
-def status_facts(node: NodeInfo, started: datetime, *, stop_signals: bool = False) -> status.NodeFacts:
+def status_facts(
+    node: NodeInfo, started: datetime, *, stop_signals: bool = False, whole_resources: bool = True
+) -> status.NodeFacts:
     """What a pod's status tells of its node; *started* is when the daemon was.
 
-    *stop_signals* is the gate ContainerStopSignals.
+    *stop_signals* is the gate ContainerStopSignals, *whole_resources* the gate
+    InPlacePodLevelResourcesVerticalScaling.
     """
     handler = node.runtime_handler("")
     return status.NodeFacts(
@@ -33,4 +36,5 @@ def status_facts(node: NodeInfo, started: datetime, *, stop_signals: bool = Fals
         recursive_read_only=handler is not None and handler.recursive_read_only_mounts,
         kubelet_started=started,
         stop_signals=stop_signals,
+        whole_resources=whole_resources,
     )

@@ -409,6 +409,14 @@ def test_resources_in_force_and_user():
     assert (container.user.linux.uid, container.user.linux.supplementalGroups) == (1, [3])
 
 
+def test_resources_of_the_pod_as_a_whole_are_shown_with_their_gate():
+    p = pod(c(resources=ResourceRequirements(requests={"cpu": Quantity.parse("250m")})))
+    shown = generate(p)
+    assert amounts(shown.allocatedResources) == amounts(shown.resources.requests) == {"cpu": "250m"}
+    hidden = generate(p, node=NodeFacts(host_ips=("192.0.2.1",), whole_resources=False))
+    assert (hidden.allocatedResources, hidden.resources) == ({}, None)
+
+
 def test_tiny_resources_stay_as_asked():
     wanted = ResourceRequirements(
         requests={"cpu": Quantity.parse("1m")}, limits={"cpu": Quantity.parse("5m")}

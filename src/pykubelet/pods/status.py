@@ -52,6 +52,8 @@ class NodeFacts:
     kubelet_started: datetime | None = None
     #: Containers' stop signals are shown.
     stop_signals: bool = False
+    #: Resources of pods as a whole are shown.
+    whole_resources: bool = True
 
 
 def generate_status(
@@ -119,8 +121,8 @@ def generate_status(
         containerStatuses=regular,
         ephemeralContainerStatuses=ephemeral,
         qosClass=compute_qos(pod),
-        allocatedResources=pod_requests(pod),
-        resources=_in_force(pod, old, whole),
+        allocatedResources=pod_requests(pod) if node.whole_resources else {},
+        resources=_in_force(pod, old, whole) if node.whole_resources else None,
         resourceClaimStatuses=old.resourceClaimStatuses,
     )
     return settle_status(pod, old, status, now)
