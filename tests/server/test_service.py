@@ -353,6 +353,21 @@ async def test_logs_that_are_refused(
     assert (answer.status, answer.text) == (status, text_)
 
 
+async def test_an_old_client_gets_its_log_up_to_the_connections_end(
+    start_server: Any, client_tls: ClientTls, node: FakeNode
+) -> None:
+    server = await start_server()
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", server.listener("kubelet").port, ssl=client_tls("jane")
+    )
+    writer.write(b"GET /containerLogs/default/web-node1/main HTTP/1.0\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.0 200")
+    assert answer.endswith(b"\r\n\r\nhello\n")
+
+
 async def test_a_followed_log_begins_at_once_and_ends_with_its_reader(
     start_server: Any, client_tls: ClientTls, node: FakeNode
 ) -> None:

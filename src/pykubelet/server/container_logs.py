@@ -60,7 +60,6 @@ class ContainerLogs:
         self, request: web.BaseRequest, blocks: AsyncGenerator[bytes, None], *, follow: bool
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
-        response.enable_chunked_encoding()
         # An error before the first byte still becomes a proper answer; a followed log that has
         # nothing to say yet gets its head soon, so that the caller knows it is being followed.
         first = self._tasks.spawn("first", _first(blocks))

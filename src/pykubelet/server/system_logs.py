@@ -137,7 +137,6 @@ class SystemLogs:
         if packing is not None:
             headers["Content-Encoding"] = "gzip"
         response = web.StreamResponse(headers=headers)
-        response.enable_chunked_encoding()
         with contextlib.suppress(ConnectionError):
             await response.prepare(request)
             async with contextlib.aclosing(self._told(query)) as blocks:
