@@ -81,6 +81,20 @@ async def test_what_can_be_no_name(text) -> None:
             await Lookups().addresses(text)
 
 
+async def test_a_name_that_no_thread_could_look_up_is_looked_up_again(resolver, monkeypatch) -> None:
+    lookups = Lookups()
+
+    def too_many(_thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", too_many)
+        with pytest.raises(socket.gaierror, match="can't start new thread"):
+            await lookups.addresses("shop")
+    async with asyncio.timeout(10):
+        assert await lookups.addresses("shop") == [(socket.AF_INET, "192.0.2.7")]
+
+
 async def test_for_http_clients(resolver) -> None:
     found = await HttpResolver(Lookups()).resolve("shop", 80, socket.AF_UNSPEC)
     assert [(one["host"], one["port"], one["hostname"]) for one in found] == [("192.0.2.7", 80, "shop")]

@@ -45,7 +45,13 @@ class Lookups:
             answer.add_done_callback(lambda _: self._under_way.pop(host, None))
             # Ends by itself, when the resolver gives up; nobody waits for it at the daemon's end.
             arguments = (host, asyncio.get_running_loop(), answer)
-            threading.Thread(target=_look_up, args=arguments, name=f"lookup {host}", daemon=True).start()
+            thread = threading.Thread(target=_look_up, args=arguments, name=f"lookup {host}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                # There are too many threads: nobody would ever answer.
+                del self._under_way[host]
+                raise socket.gaierror(socket.EAI_AGAIN, str(error)) from error
         found = await asyncio.shield(answer)
         if isinstance(found, OSError):
             raise found
