@@ -6,6 +6,7 @@ import os
 import pwd
 import random
 import stat
+import time
 
 import pytest
 
@@ -153,9 +154,11 @@ async def test_a_start_that_was_given_up_keeps_its_range(make, layout, monkeypat
 
 
 def _read_when_there(file):
-    while not file.exists():
-        pass
-    return file.read_bytes()
+    for _ in range(2000):
+        if file.exists():
+            return file.read_bytes()
+        time.sleep(0.01)
+    raise AssertionError(f"{file} was not written")
 
 
 async def test_ids_that_cannot_be_learnt_end_the_start(layout):

@@ -1,0 +1,61 @@
+"""Short commands: what they say, and that they end."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from pykubelet.base.processes import run
+from pykubelet.base.tasks import TaskOwner
+
+
+async def shell(script, *, limit=1000, timeout=30.0, **more):
+    return await run(("/bin/sh", "-c", script), os.environ, timeout=timeout, limit=limit, **more)
+
+
+async def gone(pid):
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_what_it_is_told_and_says():
+    ended = await shell("cat; echo oops >&2; exit 3", stdin=b"word", keep_errors=True)
+    assert (ended.code, ended.output, ended.errors) == (3, b"word", b"oops\n")
+    assert (await shell("cat")).output == b""
+    assert (await shell("kill -9 $$")).code == -signal.SIGKILL
+
+
+async def test_who_does_not_listen_and_who_complains_at_length():
+    ended = await shell("exit 0", stdin=b"x" * 1_000_000)
+    assert ended.code == 0
+    ended = await shell("head -c 300000 /dev/zero >&2; echo done", keep_errors=True)
+    assert (ended.output, ended.errors) == (b"done\n", bytes(1000))
+
+
+async def test_who_says_too_much_is_ended(tmp_path):
+    file = tmp_path / "pid"
+    with pytest.raises(ValueError, match="too much"):
+        await shell(f"echo $$ > {file}; yes")
+    await gone(int(file.read_text()))
+
+
+async def test_what_nobody_waits_for_any_more_is_ended_with_its_children(tmp_path):
+    file, owner = tmp_path / "pid", TaskOwner("test")
+    waits = owner.spawn("run", shell(f"sleep 600 & echo $! > {file}.new; mv {file}.new {file}; wait"))
+    async with asyncio.timeout(20):
+        while not file.exists():
+            await asyncio.sleep(0.02)
+    await owner.close()
+    assert waits.cancelled()
+    await gone(int(file.read_text()))
+
+
+async def test_what_cannot_be_started():
+    with pytest.raises(FileNotFoundError):
+        await run(("/no/such/program",), {}, timeout=5, limit=10)
