@@ -128,6 +128,29 @@ async def test_anonymous_never_gets_in(
     await tokens.close()
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/%6danifests/web",
+        "/manifests/%77eb",
+        "/manifests%2Fweb",
+        "//manifests/web",
+        "/./manifests/web",
+        "/pods/../manifests/web",
+        "/manifests/web?x=/healthz",
+        "/manifests/web#/healthz",
+        "http://other/manifests/web",
+    ],
+)
+async def test_no_way_of_writing_the_path_lets_anonymous_in(
+    start_server: Any, client_tls: ClientTls, pushed: PushSource, path: str
+) -> None:
+    server = await start_server(authentication=anonymous(), manifests=pushed)
+    answer = await ask(server, client_tls(), "PUT", path, POD)
+    assert answer.status in (400, 401, 404), answer
+    assert pushed.manifests() == []
+
+
 @pytest.mark.parametrize(("method", "path"), METHODS)
 async def test_every_method_needs_create(
     start_server: Any, client_tls: ClientTls, pushed: PushSource, method: str, path: str
