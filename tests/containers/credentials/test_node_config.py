@@ -69,3 +69,14 @@ async def test_it_is_kept_for_five_minutes(places):
     assert await config.logins() == {}
     clock.at = 300
     assert await config.logins() == {"r": Login("u")}
+
+
+async def test_a_directory_of_work_that_is_gone(tmp_path, monkeypatch):
+    home, gone = tmp_path / "home", tmp_path / "gone"
+    (home / ".docker").mkdir(parents=True)
+    write(home / ".docker" / "config.json", "home")
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    monkeypatch.setenv("HOME", str(home))
+    gone.rmdir()
+    assert await user(tmp_path / "root") == "home"

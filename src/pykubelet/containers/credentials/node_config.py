@@ -34,7 +34,8 @@ def search_paths(root: Path, home: str, cwd: Path) -> list[tuple[Path, Callable[
 
 
 def _read(root: Path) -> Logins:
-    for path, parse in search_paths(root, os.environ.get("HOME", ""), Path.cwd()):
+    # The directory of work by no name: it may have been removed.
+    for path, parse in search_paths(root, os.environ.get("HOME", ""), Path()):
         try:
             return parse(read_limited(path, _LIMIT))
         except (FileNotFoundError, NotADirectoryError):
