@@ -130,6 +130,13 @@ def test_what_went_away_while_it_was_compressed_stays_away(path, monkeypatch):
     assert names(path) == ["0.log.x"]
 
 
+def test_a_compression_that_is_given_up_leaves_the_file_as_it_was(path):
+    path.with_name("0.log.x").write_bytes(b"old\n")
+    with log_directory(path) as directory, pytest.raises(InterruptedError):
+        directory.compress("0.log.x", lambda: True)
+    assert names(path) == ["0.log.x"]
+
+
 async def test_a_flood_is_compressed_when_it_is_over(made, path):
     rotator, runtime, _, _ = made
     path.write_bytes(b"1" * 100)

@@ -7,7 +7,7 @@ file of the host renamed, read or overwritten.
 import contextlib
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -119,16 +119,18 @@ class LogDirectory:
         """
         return next(iter(compressible(self.log, self.names())), None)
 
-    def compress(self, name: str) -> bool:
+    def compress(self, name: str, given_up: Callable[[], bool] = lambda: False) -> bool:
         """Put ``name.gz`` in the place of *name*; False if that went away meanwhile.
 
-        :raises OSError: it cannot be done; nothing is left of the attempt.
+        *given_up* is asked after each block whether nobody wants it any more.
+
+        :raises OSError: it cannot be done, or was given up; nothing is left of the attempt.
         :raises ValueError: it is no regular file.
         """
         temporary = name + TEMPORARY
         try:
             with self.open(name) as plain:
-                self._write_compressed(plain, temporary)
+                self._write_compressed(plain, temporary, given_up)
             if self.status(name) is None:
                 return False
             os.rename(temporary, name + COMPRESSED, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
@@ -139,7 +141,7 @@ class LogDirectory:
         self.remove(name)
         return True
 
-    def _write_compressed(self, plain: BinaryIO, temporary: str) -> None:
+    def _write_compressed(self, plain: BinaryIO, temporary: str, given_up: Callable[[], bool]) -> None:
         self.remove(temporary)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         mode = os.fstat(plain.fileno()).st_mode & 0o777
@@ -147,6 +149,8 @@ class LogDirectory:
             packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
             while block := plain.read(_BLOCK):
                 packed.write(packer.compress(block))
+                if given_up():
+                    raise InterruptedError("the compression was given up")
             packed.write(packer.flush())
 
 

@@ -9,8 +9,10 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from pykubelet.base.clock import Clock
@@ -95,6 +97,9 @@ class LogRotator:
         self._compress = asyncio.Event()
         #: Names of temporary files that are being written.
         self._compressing: set[str] = set()
+        # Its own threads: those of the loop have the daemon's files to read meanwhile.
+        self._packers = ThreadPoolExecutor(max(1, policy.workers), "compress logs")
+        self._ended = False
         self._not_before: dict[str, float] = {}
         self._told: dict[str, _Told] = {}
         self._pathless: set[str] = set()
@@ -110,7 +115,9 @@ class LogRotator:
 
     async def stop(self) -> None:
         """Rotate no more; what is under way is left as it is, the next life clears it away."""
+        self._ended = True
         await self._tasks.close()
+        self._packers.shutdown(wait=False)
 
     # --- looking --------------------------------------------------------------
 
@@ -272,7 +279,8 @@ class LogRotator:
             return False
         self._compressing.add(name + TEMPORARY)
         try:
-            await asyncio.to_thread(_compress, path, name)
+            work = partial(_compress, path, name, lambda: self._ended)
+            await asyncio.get_running_loop().run_in_executor(self._packers, work)
         finally:
             self._compressing.discard(name + TEMPORARY)
         return True
@@ -292,9 +300,9 @@ def _to_compress(path: Path) -> str | None:
         return None
 
 
-def _compress(path: Path, name: str) -> None:
+def _compress(path: Path, name: str, given_up: Callable[[], bool]) -> None:
     with log_directory(path) as directory:
-        directory.compress(name)
+        directory.compress(name, given_up)
 
 
 def _put_back(path: Path, aside: str) -> None:
