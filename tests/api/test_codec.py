@@ -1,4 +1,7 @@
 # ruff: noqa: E501
+import subprocess
+import sys
+
 import pytest
 
 from pykubelet.api import codec
@@ -80,3 +83,31 @@ def test_sorted_encoding_does_not_depend_on_order():
     one = codec.convert({"metadata": {"labels": {"a": "1", "b": "2"}}}, Pod)
     other = codec.convert({"metadata": {"labels": {"b": "2", "a": "1"}}}, Pod)
     assert codec.encode(one, sort=True) == codec.encode(other, sort=True)
+
+
+#: Reads a pod first in many threads at once, which take turns as often as they can.
+MANY_THREADS = """
+import sys, threading
+from pykubelet.api import codec
+from pykubelet.api.core import Pod
+sys.setswitchinterval(1e-6)
+tree = {"spec": {"containers": [{"name": "a", "livenessProbe": {"httpGet": {"port": 1}}}]}}
+begun, good = threading.Event(), []
+def read(by):
+    begun.wait()
+    pod = codec.convert(tree, Pod) if by % 2 else codec.decode(codec.encode(tree), Pod)
+    good.append(pod.spec.containers[0].livenessProbe.httpGet.port == 1)
+threads = [threading.Thread(target=read, args=(by,)) for by in range(8)]
+for thread in threads:
+    thread.start()
+begun.set()
+for thread in threads:
+    thread.join()
+sys.exit(good != [True] * 8)
+"""
+
+
+def test_threads_may_read_the_same_kind_for_the_first_time():
+    # A process of its own: what goes wrong here ends it.
+    ended = subprocess.run([sys.executable, "-c", MANY_THREADS], capture_output=True, timeout=50, check=False)
+    assert ended.returncode == 0, ended.stderr

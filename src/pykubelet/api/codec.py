@@ -5,6 +5,7 @@ pass (``null`` means "not given", whole floats are ints), it is tried once more 
 cleaned tree.
 """
 
+import threading
 import types
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -60,9 +61,16 @@ _ENCODER = msgspec.json.Encoder(enc_hook=_enc_hook)
 _SORTED_ENCODER = msgspec.json.Encoder(enc_hook=_enc_hook, order="deterministic")
 
 
+#: msgspec learns a struct's fields when it is first read, and another thread that reads one meanwhile
+#: finds it half learnt: that ends the whole process.
+_learning = threading.Lock()
+
+
 @cache
 def _decoder(kind: Any) -> Any:
-    return msgspec.json.Decoder(kind, dec_hook=_dec_hook)
+    """The decoder of *kind*; afterwards any thread may read it."""
+    with _learning:
+        return msgspec.json.Decoder(kind, dec_hook=_dec_hook)
 
 
 def decode(data: bytes | str, kind: type[T]) -> T:
@@ -84,6 +92,7 @@ def convert(value: Any, kind: type[T]) -> T:
 
     :raises InvalidField: it does not fit *kind*.
     """
+    _decoder(kind)  # type: ignore[arg-type]
     try:
         try:
             return msgspec.convert(value, kind, dec_hook=_dec_hook)

@@ -6,8 +6,7 @@ preStop hook were written onto the container when it was made.
 
 from typing import TypeVar
 
-import msgspec
-
+from pykubelet.api import codec
 from pykubelet.api.core import Container, ContainerPort, Lifecycle, LifecycleHandler, Pod, PodSpec
 from pykubelet.api.meta import ObjectMeta
 from pykubelet.cri.types import ContainerStatus
@@ -51,6 +50,6 @@ def _json(text: str | None, kind: type[T]) -> T | None:
     if not text:
         return None
     try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, ValueError):
+        return codec.decode(text, kind)
+    except codec.InvalidField:
         return None
