@@ -24,6 +24,7 @@ class Node(Told):
         self.cpus, self.ready, self.pods = cpus, True, {}
         self.statuses: dict[str, PodStatus] = {}
         self.synced: list[str] = []
+        self.broken: set[str] = set()
         self.clock = LoopClock()
         self.made = Resizing(
             self.clock, self, Cgroups(),
@@ -38,6 +39,8 @@ class Node(Told):
         self.allocation, self.conditions = self.made.allocation, self.made.conditions
 
     def reject(self, p, others):
+        if p.metadata.uid in self.broken:
+            raise KeyError(p.metadata.uid)
         used = sum(pod_requests(other)["cpu"].value() for other in others)
         want = pod_requests(p)["cpu"].value()
         return Rejection("OutOfcpu", f"{used} used") if used + want > self.cpus else None
@@ -164,6 +167,22 @@ async def test_a_resize_that_was_withdrawn_while_no_daemon_ran() -> None:
     node.allocation.added([node.pods["a"]])
     assert node.conditions.of("a") == ()
     assert node.decisions == ["ResizeWithdrawn"]
+
+
+async def test_one_that_cannot_be_decided_about_does_not_stop_the_others(caplog) -> None:
+    node = Node()
+    for uid in ("a", "b"):
+        node.admit(uid, "1/9")
+    node.ready = False
+    node.ask("a", "2/9")
+    node.ask("b", "2/9")
+    node.ready, node.broken = True, {"a"}
+    node.allocation.retry(module.PERIODIC)
+    assert (node.has("a"), node.has("b")) == ("1", "2")
+    assert "the resize of pod" in caplog.text
+    node.broken.clear()
+    node.allocation.retry(module.PERIODIC)
+    assert node.has("a") == "2"
 
 
 async def test_nothing_is_decided_before_all_pods_are_known() -> None:

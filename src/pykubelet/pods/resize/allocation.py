@@ -201,17 +201,25 @@ class Allocation:
                 waiting.append(PendingResize(pod, self.allocated(pod), since))
         self._pending = []
         for resize in in_order(waiting):
-            uid = resize.desired.metadata.uid
-            before = self._conditions.of(uid)
-            deferred = self._conditions.pending_reason(uid) == DEFERRED
-            accepted = self._decide(resize.desired, trigger)
-            if self._conditions.pending_reason(uid) == DEFERRED:
-                self._pending.append(uid)
-            if accepted and deferred:
-                self._metrics.deferred_accepted(trigger)
-            if accepted or self._conditions.of(uid) != before:
-                self._doors.sync(uid, "a resize of it was decided about")
+            try:
+                self._try(resize.desired, trigger)
+            except Exception:
+                # The others must not be forgotten for it.
+                log.exception("deciding about the resize of pod %s failed", pod_ref(resize.desired))
+                self._push(resize.desired.metadata.uid)
         self._metrics.tell(self._conditions)
+
+    def _try(self, desired: Pod, trigger: str) -> None:
+        uid = desired.metadata.uid
+        before = self._conditions.of(uid)
+        deferred = self._conditions.pending_reason(uid) == DEFERRED
+        accepted = self._decide(desired, trigger)
+        if self._conditions.pending_reason(uid) == DEFERRED:
+            self._push(uid)
+        if accepted and deferred:
+            self._metrics.deferred_accepted(trigger)
+        if accepted or self._conditions.of(uid) != before:
+            self._doors.sync(uid, "a resize of it was decided about")
 
     def _decide(self, desired: Pod, trigger: str) -> bool:
         """Accept the resize or say why not; whether it was accepted."""
