@@ -49,6 +49,14 @@ async def test_headers_go_out_and_content_comes_with_its_tag_and_date(session):
         assert again.data is None
 
 
+async def test_a_given_login_goes_before_the_urls_own(session):
+    async with url_server() as server:
+        url = server.url.replace("http://", "http://u:pw@")
+        for given, sent in (({}, "Basic dTpwdw=="), ({"authorization": ["Bearer t"]}, "Bearer t")):
+            await fetch(session, url, given, limit=7)
+            assert server.asked[-1].headers.getall("Authorization") == [sent]
+
+
 async def test_what_is_no_content(session):
     async with url_server() as server:
         server.status = 404

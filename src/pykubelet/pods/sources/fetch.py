@@ -136,6 +136,9 @@ async def _ask(
         proxy = proxy_from_environment(url, os.environ)
     except ValueError as error:
         raise FetchError(f'Get "{shown_url(url)}": {error}') from error
+    if "Authorization" in headers:
+        # It goes before the URL's user; the client would refuse to have both.
+        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     auth = aiohttp.BasicAuth(proxy.username, proxy.password) if proxy and proxy.username else None
     async with session.get(
         url, headers=headers, allow_redirects=False, proxy=proxy.url if proxy else None, proxy_auth=auth
