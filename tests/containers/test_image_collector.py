@@ -100,6 +100,15 @@ async def test_images_go_from_the_high_threshold_down_to_the_low_one():
     assert node.pruned[-1] == 4
 
 
+async def test_a_runtime_that_lists_nothing_does_not_cost_the_records_of_pulls():
+    node = Node()
+    await node.collect()
+    assert node.pruned == []
+    node.add("a", "b")
+    await node.collect()
+    assert node.pruned == [2]
+
+
 async def test_too_little_to_free_is_an_event_and_an_error():
     node = Node(high=50, low=20, min_age=0)
     node.add("a")

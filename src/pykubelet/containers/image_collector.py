@@ -259,8 +259,12 @@ class ImageCollector:
         return gone
 
     async def _prune(self, start: datetime) -> None:
-        """Forget by whom images were pulled that are gone."""
-        if self._pulled is not None:
+        """Forget by whom images were pulled that are gone.
+
+        Not when there are none at all: more likely than a node without any is a runtime that has lost
+        sight of them, and an image without a record would be everybody's when it is back.
+        """
+        if self._pulled is not None and self._records:
             await self._pulled.prune({image for image, _ in self._records}, start)
 
 
