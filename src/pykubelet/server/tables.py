@@ -38,8 +38,10 @@ def pod_list(pods: Sequence[Pod]) -> bytes:
 
 
 def configz(config: Mapping[str, Any]) -> bytes:
-    """The document of ``/configz``: the configuration without its type."""
+    """The document of ``/configz``: the configuration without its type and what is secret in it."""
     shown = {key: value for key, value in config.items() if key not in ("kind", "apiVersion")}
+    if headers := shown.get("staticPodURLHeader"):
+        shown["staticPodURLHeader"] = {name: ["<masked>"] for name in headers}
     return msgspec.json.encode({"kubeletconfig": shown})
 
 
