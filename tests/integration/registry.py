@@ -9,7 +9,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import tarfile
 import time
@@ -18,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import yaml
+from tests.integration.ports import free_port
 
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.cli.up.images import BUSYBOX, sample_images
@@ -31,12 +31,6 @@ _HTPASSWD = (
 )
 _BLOB = "application/octet-stream"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Registry:

@@ -1,7 +1,6 @@
 """Ephemeral containers, as ``kubectl debug`` adds them to a pod that runs."""
 
 import asyncio
-import socket
 import ssl
 
 import aiohttp
@@ -11,13 +10,9 @@ from tests.apiserver.cluster import a_cluster
 from tests.integration.joined import Joined, is_ready, joined_node
 from tests.integration.killed_node import container
 from tests.integration.node import pod
+from tests.integration.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -13,7 +13,6 @@ from aiohttp import web
 from tests.integration.killed_node import container, exec_hook
 from tests.integration.node import pod, running_node
 
-from pykubelet.cli.up.daemonconfig import free_port
 from pykubelet.cri.types import ContainerState
 from pykubelet.rpc._gen import health_pb2
 
@@ -46,10 +45,9 @@ async def web_server(tls=None):
     application.router.add_get("/{path:.*}", answer)
     runner = web.AppRunner(application)
     await runner.setup()
-    port = free_port(22080)
-    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     try:
-        yield port, asked
+        yield runner.addresses[0][1], asked
     finally:
         await runner.cleanup()
 

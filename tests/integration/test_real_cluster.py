@@ -11,7 +11,6 @@ import os
 import pty
 import shutil
 import signal
-import socket
 import struct
 import termios
 from pathlib import Path
@@ -25,6 +24,7 @@ from tests.apiserver.cluster import VARIABLE, a_cluster
 from tests.integration.joined import joined_node
 from tests.integration.killed_node import container
 from tests.integration.node import pod
+from tests.integration.ports import free_port
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -35,11 +35,6 @@ pytestmark = [
 WEB = "echo hello > /tmp/index.html; httpd -p 8080 -h /tmp; exec cat"
 #: More than any window of a protocol on the way.
 BIG = 5 << 20
-
-
-def free_port(ip):
-    with socket.create_server((ip, 0)) as listening:
-        return listening.getsockname()[1]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import socket as sockets
 import ssl
 
 import aiohttp
@@ -11,6 +10,7 @@ import pytest
 import pytest_asyncio
 from tests.integration.killed_node import container
 from tests.integration.node import pod, running_node
+from tests.integration.ports import free_port
 
 from pykubelet.base import spdy
 from pykubelet.base.tasks import TaskOwner
@@ -20,11 +20,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
 TUNNEL = "SPDY/3.1+portforward.k8s.io"
 WEB = "echo hello > /tmp/index.html; httpd -p 8080 -h /tmp; exec cat"
-
-
-def free_port():
-    with sockets.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
 
 
 def lax_tls():
