@@ -91,7 +91,8 @@ async def test_logs(admin: Path, node: FakeNode, capfd: pytest.CaptureFixture[st
 
 
 async def test_explain(admin: Path) -> None:
-    assert (await call("explain", "pod", "web", f"--socket={admin}")).output == "it began\n"
+    told = (await call("explain", "pod", "web", f"--socket={admin}")).output
+    assert told == "it began\nnow [app]: pulling img for 12s, 1.0 of 2.0 MiB so far\n"
     assert (await call("explain", "pod", "gone", f"--socket={admin}")).output == "it began\n"
     assert (await call("explain", "node", f"--socket={admin}")).output == "the daemon is up\n"
     missing = await call("explain", "pod", "never", f"--socket={admin}")

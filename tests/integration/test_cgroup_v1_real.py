@@ -89,7 +89,11 @@ async def test_a_pods_life(fs, root, manager):
     assert read(fs, "cpu", f"{root}/kubepods/besteffort", "cpu.shares") == "2"
     assert await manager.list_pods() == {"0a-1b"}
 
-    await manager.ensure(a_pod("0a-1b", cpu="500m", memory="32Mi"))
+    # A cgroup that is there is told of, not changed: in which order is the resize's to say.
+    found, wanted = await manager.ensure(a_pod("0a-1b", cpu="500m", memory="32Mi"))
+    assert (found.cpu_quota, found.memory) == (25000, 64 << 20)
+    assert read(fs, "cpu", path, "cpu.cfs_quota_us") == "25000"
+    await manager.set_limits(pod, wanted)
     assert read(fs, "cpu", path, "cpu.cfs_quota_us") == "50000"
     assert read(fs, "memory", path, "memory.limit_in_bytes") == str(32 << 20)
 
