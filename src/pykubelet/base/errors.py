@@ -1,5 +1,7 @@
 """Errors that cross the doors between rooms; each carries the text its user reads."""
 
+from typing import Literal
+
 
 class StartError(Exception):
     """A container could not be started; *reason* is what its status shows as waiting reason."""
@@ -14,9 +16,15 @@ class SandboxError(Exception):
     """A sandbox could not be made or looked at; the message goes into the event."""
 
 
+#: What a failed operation on a volume left behind: *nothing*; perhaps *something*, which must
+#: be undone or done again; or all *unchanged*, since it did not even begin.
+Left = Literal["nothing", "something", "unchanged"]
+
+
 class VolumeError(Exception):
     """A volume the pod needs cannot be had; *real* is False for a mere time-out."""
 
-    def __init__(self, message: str, *, real: bool = True) -> None:
+    def __init__(self, message: str, *, real: bool = True, left: Left = "something") -> None:
         super().__init__(message)
         self.real = real
+        self.left: Left = left

@@ -1,12 +1,17 @@
 """The doors of this room: where the contents of configMap, secret and projected volumes come from."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from pykubelet.api.auth import TokenRequest
-from pykubelet.api.core import ResourceList
+from pykubelet.api.core import Pod, ResourceList
 from pykubelet.api.objects import ConfigMap, Secret
+from pykubelet.api.volumes import Volume
+from pykubelet.base.errors import VolumeError
+
+from .spec import VolumeSpec
 
 #: What upstream tells of objects and tokens on a node without a cluster.
 _ALONE = "not supported due to running kubelet in standalone mode"
@@ -59,6 +64,50 @@ class NodeFacts(Protocol):
         ...
 
 
+class Claims(Protocol):
+    """What pods' claims are bound to, asked of the API server each time."""
+
+    async def resolve(self, pod: Pod, volume: Volume) -> VolumeSpec:
+        """The persistent volume behind a ``persistentVolumeClaim`` or ``ephemeral`` source.
+
+        :raises VolumeError: the claim or its volume is missing, not bound, or not this pod's.
+        """
+        ...
+
+    async def expanded(self, spec: VolumeSpec, error: VolumeError | None) -> None:
+        """The node expanded the claim's volume to its capacity, or failed to: the claim is told so.
+
+        :raises VolumeError: it could not be told.
+        """
+        ...
+
+    async def expanding(self, spec: VolumeSpec) -> None:
+        """The node begins to expand the claim's volume.
+
+        :raises VolumeError: it could not be told; nothing is expanded then.
+        """
+        ...
+
+
+class Attachments(Protocol):
+    """What the attach/detach controller is asked for, and what it did, by the node's status."""
+
+    def use(self, names: Collection[str]) -> None:
+        """Let ``status.volumesInUse`` be these unique names; never told: it stays as it is."""
+        ...
+
+    def told(self, name: str) -> bool:
+        """Whether a status that lists *name* was written."""
+        ...
+
+    async def device_path(self, name: str) -> str:
+        """What ``status.volumesAttached`` says of *name* now, asked of the API server.
+
+        :raises VolumeError: it is not attached, or that cannot be known now.
+        """
+        ...
+
+
 class NoObjects:
     """The answer where there is no cluster."""
 
@@ -84,6 +133,35 @@ class NoTokens:
 
     def forget_pod(self, uid: str) -> None:
         """See :class:`Tokens`."""
+
+
+class NoClaims:
+    """The answer where there is no cluster."""
+
+    async def resolve(self, pod: Pod, volume: Volume) -> VolumeSpec:
+        """See :class:`Claims`."""
+        raise VolumeError(_ALONE, left="unchanged")
+
+    async def expanded(self, spec: VolumeSpec, error: VolumeError | None) -> None:
+        """See :class:`Claims`."""
+
+    async def expanding(self, spec: VolumeSpec) -> None:
+        """See :class:`Claims`."""
+
+
+class NoAttachments:
+    """The answer where there is no cluster."""
+
+    def use(self, names: Collection[str]) -> None:
+        """See :class:`Attachments`."""
+
+    def told(self, name: str) -> bool:
+        """See :class:`Attachments`."""
+        return False
+
+    async def device_path(self, name: str) -> str:
+        """See :class:`Attachments`."""
+        raise VolumeError(_ALONE, left="unchanged")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,16 @@
 """What a kind of volume must be able to do."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Protocol
 
 from pykubelet.api.core import Pod
 from pykubelet.api.mounted import MountedVolume
+from pykubelet.api.quantity import Quantity
 from pykubelet.api.volumes import Volume
 
 from .content_volume import Content
+from .spec import VolumeSpec
 
 
 class Remover(Protocol):
@@ -66,4 +70,99 @@ class ContentPlugin(Remover, Protocol):
 
     def gone(self, uid: str) -> None:
         """A volume of that pod was torn down; called on the event loop."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Device:
+    """What is made of a volume once for all pods of the node: attached, staged."""
+
+    #: Upstream's name of the volume on this node (CSI: ``kubernetes.io/csi/DRIVER^HANDLE``).
+    unique_name: str
+    #: The name of the persistent volume.
+    name: str
+    #: Whether pods get the device itself.
+    block: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A pod's volume that an earlier life left, as the disk tells of it."""
+
+    #: What it rests on; None when nothing is made once a node.
+    device: Device | None = None
+    block: bool = False
+
+
+class PersistentPlugin(Protocol):
+    """A kind of volume that outlives pods, or that a driver makes; found by a pod's claim or source.
+
+    Everything can be repeated after an end at any point. What fails raises ``VolumeError``,
+    whose *left* tells what it left, or ``OSError``, after which something may be left.
+    """
+
+    @property
+    def name(self) -> str:
+        """Upstream's name, as in ``kubernetes.io/csi``."""
+        ...
+
+    @property
+    def kinds(self) -> Collection[str]:
+        """The fields of Volume and of PersistentVolumeSpec that ask for it."""
+        ...
+
+    def device(self, spec: VolumeSpec) -> Device | None:
+        """What is attached or staged once a node; None when all is done for each pod.
+
+        :raises VolumeError: the spec names nothing usable.
+        """
+        ...
+
+    async def attachable(self, spec: VolumeSpec) -> bool:
+        """Whether the attach/detach controller must attach it first.
+
+        :raises VolumeError: it cannot be known now.
+        """
+        ...
+
+    async def stage(self, spec: VolumeSpec, pod: Pod, device_path: str) -> None:
+        """Prepare the device for the pods of this node; called though it may be staged already.
+
+        *pod* is one that waits for it; *device_path* is what the node's status says of it
+        (empty for what is not attachable).
+        """
+        ...
+
+    async def set_up(self, spec: VolumeSpec, pod: Pod, *, again: bool) -> MountedVolume:
+        """Give the volume to the pod; *again*: it is mounted, and whatever fails it must stay so."""
+        ...
+
+    async def tear_down(self, uid: str, name: str, *, block: bool) -> None:
+        """Take the volume from the pod; what is gone already is fine. *name* as in the spec's name."""
+        ...
+
+    async def unstage(self, device: Device) -> None:
+        """Undo :meth:`stage`: no pod of this node has the volume any more."""
+        ...
+
+    async def expand(self, spec: VolumeSpec, pod: Pod, size: Quantity) -> None:
+        """Let the file system have the volume's new *size*; the volume is staged, perhaps mounted."""
+        ...
+
+    def republishes(self, spec: VolumeSpec) -> bool:
+        """Whether :meth:`set_up` is repeated with each sync of the pod."""
+        ...
+
+    def found(self, uid: str, name: str, *, block: bool) -> Found:
+        """What the disk tells of a pod's volume; blocks.
+
+        :raises OSError, VolumeError: it cannot be told.
+        """
+        ...
+
+    def devices_found(self) -> Collection[Device]:
+        """What is staged, or was begun to be, by what the disk tells; blocks.
+
+        :raises OSError: a directory cannot be read.
+        """
         ...

@@ -1,0 +1,1 @@
+"""CSI: volumes that drivers make, each a process with a Unix socket (Container Storage Interface v1)."""

@@ -1,0 +1,50 @@
+"""The doors of CSI: what is asked of the cluster, and what it is told of drivers."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from pykubelet.api.objects import Secret
+from pykubelet.api.storage import CSIDriver, VolumeAttachment
+
+
+class NodeInfoSink(Protocol):
+    """Where it is published which drivers this node has: the CSINode object and the Node's own."""
+
+    async def install(self, driver: str, node_id: str, max_volumes: int, topology: Mapping[str, str]) -> None:
+        """Publish the driver; *max_volumes* 0 means no limit is known.
+
+        :raises VolumeError: the API server refused, or the topology contradicts the node's labels.
+        """
+        ...
+
+    async def uninstall(self, driver: str) -> None:
+        """Take the driver back; one that was never published is fine.
+
+        :raises VolumeError: the API server refused.
+        """
+        ...
+
+
+class CsiObjects(Protocol):
+    """What CSI reads of the cluster."""
+
+    async def driver(self, name: str) -> CSIDriver | None:
+        """The CSIDriver object, from a cache that is kept by a watch; None when there is no such one.
+
+        :raises VolumeError: it cannot be known now (``left`` is *unchanged*).
+        """
+        ...
+
+    async def attachment(self, name: str) -> VolumeAttachment | None:
+        """The VolumeAttachment, asked of the API server; None when there is no such one.
+
+        :raises VolumeError: it cannot be known now (``left`` is *unchanged*).
+        """
+        ...
+
+    async def secret(self, namespace: str, name: str) -> Secret:
+        """The secret, asked of the API server.
+
+        :raises VolumeError: it is missing, or cannot be known now (``left`` is *unchanged*).
+        """
+        ...

@@ -1,0 +1,53 @@
+"""A volume as plug-ins see it: the pod's own source, or the persistent volume behind its claim. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pykubelet.api.storage import PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec
+from pykubelet.api.volumes import Volume
+
+from . import kinds
+
+#: Every source that a persistent volume can name, in the API's words.
+_PV_SOURCES: Final = tuple(
+    field
+    for field in PersistentVolumeSpec.__struct_fields__
+    if field in kinds.SOURCES or field in ("local", "flexVolume")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """One volume of one pod, resolved."""
+
+    #: As the pod's spec has it.
+    volume: Volume
+    #: What its claim is bound to; None for sources that the pod names itself.
+    pv: PersistentVolume | None = None
+    claim: PersistentVolumeClaim | None = None
+
+    @property
+    def name(self) -> str:
+        """The name its directories have: the persistent volume's, else the pod's own for it."""
+        return self.pv.metadata.name if self.pv is not None else self.volume.name
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The sources that are named, in the API's words; a valid volume names one."""
+        if self.pv is None:
+            return kinds.kinds_of(self.volume)
+        return tuple(source for source in _PV_SOURCES if getattr(self.pv.spec, source) is not None)
+
+    @property
+    def block(self) -> bool:
+        """Whether containers get the device itself."""
+        return self.pv is not None and self.pv.spec.volumeMode == "Block"
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the pod asks for reading only; what a PV's own source says is its plug-in's business."""
+        source = self.volume.persistentVolumeClaim
+        if self.pv is not None:
+            return source is not None and source.readOnly
+        own = self.volume.csi or self.volume.nfs
+        return bool(own is not None and own.readOnly)
