@@ -1,44 +1,22 @@
 """What goes wrong in a call to the runtime, in the words that upstream's users know."""
 
-import enum
 from collections.abc import Sequence
 
 from pykubelet.base.gotext import format_duration, go_quote
+from pykubelet.rpc.errors import Code, RpcError
+
+__all__ = ["Code", "CommandTimedOutError", "CriError"]
 
 
-class Code(enum.Enum):
-    """gRPC's status codes, named as Go prints them; values as on the wire."""
-
-    OK = 0
-    Canceled = 1
-    Unknown = 2
-    InvalidArgument = 3
-    DeadlineExceeded = 4
-    NotFound = 5
-    AlreadyExists = 6
-    PermissionDenied = 7
-    ResourceExhausted = 8
-    FailedPrecondition = 9
-    Aborted = 10
-    OutOfRange = 11
-    Unimplemented = 12
-    Internal = 13
-    Unavailable = 14
-    DataLoss = 15
-    Unauthenticated = 16
-
-
-class CriError(Exception):
+class CriError(RpcError):
     """A call failed; its text is ``rpc error: code = X desc = Y``.
 
     *method* is the CRI method's name, *message* the runtime's own words.
     """
 
     def __init__(self, code: Code, method: str, message: str) -> None:
-        super().__init__(f"rpc error: code = {code.name} desc = {message}")
-        self.code = code
+        super().__init__(code, message)
         self.method = method
-        self.message = message
 
     @property
     def not_found(self) -> bool:

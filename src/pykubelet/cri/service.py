@@ -1,10 +1,9 @@
 """One CRI service on one channel: picks v1 or v1alpha2, sets deadlines, words errors, counts."""
 
-import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
-import grpc
 import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
@@ -13,7 +12,8 @@ from pykubelet.base.clock import Clock
 from pykubelet.base.metrics import Metrics, exponential_buckets
 from pykubelet.cri import v1alpha2
 from pykubelet.cri.errors import Code, CriError
-from pykubelet.rpc.channel import explain
+from pykubelet.rpc.calls import stream, unary
+from pykubelet.rpc.errors import RpcError
 from pykubelet.rpc.stub import Stub
 
 
@@ -43,28 +43,6 @@ class CallMetrics:
         self._seconds.labels(operation).observe(seconds)
         if failed:
             self._errors.labels(operation).inc()
-
-
-def _worded(method: str, error: grpc.aio.AioRpcError) -> CriError:
-    code, text = explain(error.code(), error.details() or "")
-    return CriError(Code(code.value[0]), method, text)
-
-
-def _decoded(method: str, answer: Message | None) -> Message:
-    # grpc gives None for an answer that it could not decode.
-    if answer is None:
-        raise CriError(Code.Internal, method, "grpc: failed to unmarshal the received message")
-    return answer
-
-
-def _closing(method: str) -> CriError:
-    return CriError(Code.Canceled, method, "grpc: the client connection is closing")
-
-
-def _cut_by_channel() -> bool:
-    """Whether a CancelledError comes from the channel being closed, not from our own task."""
-    task = asyncio.current_task()
-    return task is None or not task.cancelling()
 
 
 class ServiceClient:
@@ -152,15 +130,9 @@ class ServiceClient:
     async def _once(self, api: str, method: str, request: Message, timeout: float | None) -> Any:
         message = v1alpha2.request(request) if api == "v1alpha2" else request
         try:
-            return _decoded(method, await self._stubs[api][method](message, timeout=timeout))
-        except grpc.aio.AioRpcError as error:
-            raise _worded(method, error) from None
-        except grpc.aio.UsageError:
-            raise _closing(method) from None
-        except asyncio.CancelledError:
-            if _cut_by_channel():
-                raise _closing(method) from None
-            raise
+            return await unary(self._stubs[api][method], message, timeout)
+        except RpcError as error:
+            raise CriError(error.code, method, error.message) from None
 
     async def stream(self, method: str, operation: str, request: Message) -> AsyncGenerator[Any, None]:
         """One server-streaming call without a deadline; ends when the runtime ends it.
@@ -198,17 +170,8 @@ class ServiceClient:
 
     async def _stream_once(self, api: str, method: str, request: Message) -> AsyncGenerator[Any, None]:
         try:
-            call = self._stubs[api][method](request)
-        except grpc.aio.UsageError:
-            raise _closing(method) from None
-        try:
-            async for answer in call:
-                yield _decoded(method, answer)
-        except grpc.aio.AioRpcError as error:
-            raise _worded(method, error) from None
-        except asyncio.CancelledError:
-            if _cut_by_channel():
-                raise _closing(method) from None
-            raise
-        finally:
-            call.cancel()
+            async with aclosing(stream(self._stubs[api][method], request)) as answers:
+                async for answer in answers:
+                    yield answer
+        except RpcError as error:
+            raise CriError(error.code, method, error.message) from None
