@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pykubelet.rpc
-from pykubelet.rpc import cri_v1
-from pykubelet.rpc._gen import cri_service_pb2, health_pb2
+from pykubelet.rpc import cri_v1, csi_v1, plugin_registration
+from pykubelet.rpc._gen import cri_service_pb2, csi_node_pb2, health_pb2, plugin_registration_pb2
 from pykubelet.rpc.stub import path
 
 ROOM = Path(pykubelet.rpc.__file__).parent
@@ -30,3 +30,15 @@ def test_wire_form():
     assert spec.SerializeToString() == bytes.fromhex("0a0161 920101 62 9a0101 63")
     assert cri_v1.Signal.Value("SIGTERM") == 23
     assert cri_v1.NODE == 2
+
+
+def test_csi_and_registration():
+    node = csi_node_pb2.DESCRIPTOR.services_by_name["Node"]
+    assert path(node.methods_by_name["NodeStageVolume"]) == "/csi.v1.Node/NodeStageVolume"
+    registration = plugin_registration_pb2.DESCRIPTOR.services_by_name["Registration"]
+    assert path(registration.methods_by_name["GetInfo"]) == "/pluginregistration.Registration/GetInfo"
+    request = csi_v1.NodePublishVolumeRequest(volume_id="v", target_path="/t", readonly=True)
+    request.volume_capability.mount.volume_mount_group = "5"
+    assert request.SerializeToString() == bytes.fromhex("0a0176 2202 2f74 2a05 1203 1a0135 3001")
+    told = plugin_registration.PluginInfo(type="CSIPlugin", supported_versions=["1.0.0"])
+    assert told.SerializeToString() == bytes.fromhex("0a09 435349506c7567696e 2205 312e302e30")

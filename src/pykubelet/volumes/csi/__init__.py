@@ -1,1 +1,20 @@
 """CSI: volumes that drivers make, each a process with a Unix socket (Container Storage Interface v1)."""
+
+from .capabilities import Capability, VolumeUse
+from .client import CsiClient, CsiMetrics, NodeInfo, VolumeStats
+from .doors import CsiObjects, NodeInfoSink, NoNodeInfoSink
+from .errors import CsiError, DriverNotFoundError
+
+__all__ = [
+    "Capability",
+    "CsiClient",
+    "CsiError",
+    "CsiMetrics",
+    "CsiObjects",
+    "DriverNotFoundError",
+    "NoNodeInfoSink",
+    "NodeInfo",
+    "NodeInfoSink",
+    "VolumeStats",
+    "VolumeUse",
+]

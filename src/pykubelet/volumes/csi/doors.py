@@ -8,10 +8,18 @@ from pykubelet.api.storage import CSIDriver, VolumeAttachment
 
 
 class NodeInfoSink(Protocol):
-    """Where it is published which drivers this node has: the CSINode object and the Node's own."""
+    """Where it is published which drivers this node has: the CSINode object and the Node's own.
+
+    Calls about one driver come one after the other; those about different drivers may overlap.
+    """
 
     async def install(self, driver: str, node_id: str, max_volumes: int, topology: Mapping[str, str]) -> None:
-        """Publish the driver; *max_volumes* 0 means no limit is known.
+        """Publish the driver, which calls this node *node_id* (never empty).
+
+        *max_volumes* zero or less means no limit is known; *topology* are the segments
+        that the node lies in. Called again when the driver comes back, perhaps with
+        other values. After an error the registration fails with its text, and
+        :meth:`uninstall` follows.
 
         :raises VolumeError: the API server refused, or the topology contradicts the node's labels.
         """
@@ -23,6 +31,16 @@ class NodeInfoSink(Protocol):
         :raises VolumeError: the API server refused.
         """
         ...
+
+
+class NoNodeInfoSink:
+    """For a node without a cluster: nobody is told."""
+
+    async def install(self, driver: str, node_id: str, max_volumes: int, topology: Mapping[str, str]) -> None:
+        """See :class:`NodeInfoSink`."""
+
+    async def uninstall(self, driver: str) -> None:
+        """See :class:`NodeInfoSink`."""
 
 
 class CsiObjects(Protocol):

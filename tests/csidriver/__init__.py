@@ -1,0 +1,1 @@
+"""A small CSI driver that really mounts, for tests: ``python -m tests.csidriver --help``."""
