@@ -3,7 +3,7 @@ import stat
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pykubelet.base.errors import VolumeError
@@ -129,6 +129,7 @@ def test_the_group_comes_before_the_world(tmp_path):
         ("a/" * 2049, "must be less than or equal to 4096 characters"),
         (".", "must name a file"),
         ("a\0b", "must name a file"),
+        ("\ud800", "must be text that UTF-8 has"),
     ],
 )
 def test_paths_that_are_refused(tmp_path, path, text):
@@ -304,8 +305,9 @@ def test_readers_never_see_some_of_each(tmp_path):
             finally:
                 os.close(found)
 
-    reader = threading.Thread(target=read)
-    reader.start()
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
     try:
         turn = 0
         while len(looks) < 200 or turn < 200:
@@ -313,27 +315,58 @@ def test_readers_never_see_some_of_each(tmp_path):
             write(tmp_path, {name: File(str(turn).encode(), 0o644) for name in names}, now=NOW + turn)
     finally:
         over.set()
-        reader.join()
+        for reader in readers:
+            reader.join()
     assert mixed == []
 
 
-part = st.sampled_from(["a", "b", "c", "dir", ".x"])
-paths = st.lists(part, min_size=1, max_size=3).map("/".join)
+part = st.sampled_from(["a", "b", "c", "dir", ".x", "ü", "長" * 85, "n" * 255, " ", "a\nb", "-"])
+paths = st.lists(part, min_size=1, max_size=5).map("/".join)
 payloads = st.dictionaries(paths, st.binary(max_size=3), max_size=5)
 
 
-@given(st.lists(payloads, min_size=1, max_size=6))
+@given(st.lists(payloads, min_size=1, max_size=5))
+@example([{"a": b"1"}, {"a/b": b"1"}, {"a": b"1"}, {"a/b/c": b"1", "b": b""}, {"b/a": b""}, {}])
 def test_any_history_ends_with_the_last_files(tmp_path_factory, history):
     top = tmp_path_factory.mktemp("volume")
-    last = {}
+    last = None
     for contents in history:
+        files = {path: File(data, 0o644) for path, data in contents.items()}
         try:
-            write(top, {path: File(data, 0o644) for path, data in contents.items()})
+            changed = write(top, files)
         except VolumeError:
             continue
+        assert changed == (last is None or contents != last)
         last = contents
-    assert seen(top) == last
-    assert len(versions(top)) <= 1
+    names = {path.partition("/")[0] for path in last or ()}
+    assert seen(top) == (last or {})
+    assert set(os.listdir(top)) == {*names, *versions(top), *(["..data"] if last is not None else [])}
+    assert len(versions(top)) == (last is not None)
+    for name in names:
+        assert os.readlink(top / name) == f"..data/{name}"
+
+
+def test_a_path_as_long_as_any_may_be(tmp_path):
+    path = "/".join([*["x" * 255] * 15, "x" * 254, "y"])
+    assert len(path) == 4096
+    write(tmp_path, {path: File(b"1", 0o644)})
+    assert not write(tmp_path, {path: File(b"1", 0o644)})
+    assert write(tmp_path, files_of(a="1"))
+    assert seen(tmp_path) == {"a": b"1"}
+    assert len(versions(tmp_path)) == 1
+
+
+def test_who_waits_for_new_files_finds_their_names(tmp_path, monkeypatch):
+    write(tmp_path, files_of(a="1"))
+    real, found = os.rename, []
+
+    def rename(*args, **options):
+        found.append((set(os.listdir(tmp_path)) >= {"a", "b", "d"}, (tmp_path / "b").exists()))
+        return real(*args, **options)
+
+    monkeypatch.setattr(os, "rename", rename)
+    assert write(tmp_path, files_of(a="1", b="2", d__e="3"))
+    assert found == [(True, False)]
 
 
 def test_no_repr_tells_contents():

@@ -15,7 +15,7 @@ import os
 import posixpath
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -61,7 +61,11 @@ def clean_path(path: str) -> str:
         raise VolumeError('invalid path: must not be empty: ""')
     if path.startswith("/"):
         raise VolumeError(f"invalid path: must be relative path: {path}")
-    if len(os.fsencode(path)) > _LONGEST_PATH:
+    try:
+        length = len(os.fsencode(path))
+    except UnicodeEncodeError:
+        raise VolumeError(f"invalid path: must be text that UTF-8 has: {path!r}") from None
+    if length > _LONGEST_PATH:
         raise VolumeError(f"invalid path: must be less than or equal to {_LONGEST_PATH} characters")
     for name in path.split("/"):
         if name == "..":
@@ -114,9 +118,14 @@ def write(
     with safeopen.opened(directory, _OPEN) as root:
         current = _current(root)
         changed = current is None or not _holds(root, current, tree)
+        # Before the files: who waits for ``..data`` to change finds every name there by then.
+        shown = _show(root, tree.visible)
         if changed:
-            current = _publish(root, tree, now_ns, permit)
-        _show(root, tree.visible)
+            try:
+                current = _publish(root, tree, now_ns, permit)
+            except BaseException:
+                _hide(root, shown)
+                raise
         _tidy(root, tree.visible, current)
         return changed
 
@@ -194,6 +203,8 @@ def _publish(root: int, tree: Tree, now_ns: int, permit: Callable[[], object] | 
         os.rename(_NEW_DATA, _DATA, src_dir_fd=root, dst_dir_fd=root)
     except BaseException:
         with contextlib.suppress(OSError):
+            os.unlink(_NEW_DATA, dir_fd=root)
+        with contextlib.suppress(OSError):
             _remove(root, version)
         raise
     return version
@@ -230,11 +241,27 @@ def _write_file(top: int, path: str, file: File) -> None:
 # --- what containers see ------------------------------------------------------
 
 
-def _show(root: int, names: frozenset[str]) -> None:
-    """Make the links that are missing; what else has such a name (a nested mount's place) stays."""
-    for name in sorted(names):
-        with contextlib.suppress(FileExistsError):
-            os.symlink(f"{_DATA}/{name}", name, dir_fd=root)
+def _show(root: int, names: frozenset[str]) -> list[str]:
+    """Make the links that are missing, all or none; which ones.
+
+    What else has such a name (a nested mount's place) stays.
+    """
+    made: list[str] = []
+    try:
+        for name in sorted(names):
+            with contextlib.suppress(FileExistsError):
+                os.symlink(f"{_DATA}/{name}", name, dir_fd=root)
+                made.append(name)
+    except BaseException:
+        _hide(root, made)
+        raise
+    return made
+
+
+def _hide(root: int, names: Iterable[str]) -> None:
+    for name in names:
+        with contextlib.suppress(OSError):
+            os.unlink(name, dir_fd=root)
 
 
 def _tidy(root: int, names: frozenset[str], current: str | None) -> None:
