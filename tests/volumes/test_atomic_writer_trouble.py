@@ -25,14 +25,11 @@ NEW = {
 def everything(top):
     """All paths below *top* with what they are; the one version by a name of its own."""
     found = {}
-    for above, directories, files in os.walk(top):
-        for name in [*directories, *files]:
-            path = os.path.join(above, name)
-            content = os.readlink(path) if os.path.islink(path) else None
-            if content is None and name in files:
-                with open(path, "rb") as file:
-                    content = file.read()
-            found[os.path.relpath(path, top)] = content
+    for path in top.rglob("*"):
+        if path.is_symlink():
+            found[str(path.relative_to(top))] = os.readlink(path)
+        else:
+            found[str(path.relative_to(top))] = path.read_bytes() if path.is_file() else None
     return found
 
 

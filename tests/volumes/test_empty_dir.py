@@ -12,7 +12,7 @@ from pykubelet.base.errors import VolumeError
 from pykubelet.base.layout import Layout
 from pykubelet.linux import mountinfo, mounts
 from pykubelet.volumes import local_tree
-from pykubelet.volumes.empty_dir import EmptyDir, memory_size, pod_memory_limit
+from pykubelet.volumes.empty_dir import EmptyDir
 
 MIB = 1 << 20
 
@@ -38,39 +38,6 @@ def pod_of(*containers, init=(), group=None, limit=None, overhead=None):
 def volume_of(medium="", limit=None):
     size = Quantity.parse(limit) if limit else None
     return Volume(name="data", emptyDir=EmptyDirVolumeSource(medium=medium, sizeLimit=size))
-
-
-@pytest.mark.parametrize(
-    ("pod", "wanted"),
-    [
-        (pod_of(limited("1Mi"), limited("2Mi")), 3),
-        (pod_of(limited("1Mi"), limited("")), 0),
-        (pod_of(limited("1Mi"), init=[limited("")]), 0),
-        (pod_of(limited("1Mi"), init=[limited("5Mi")]), 5),
-        (pod_of(limited("2Mi"), init=[limited("1Mi", restart="Always"), limited("5Mi")]), 6),
-        (pod_of(limited("2Mi"), init=[limited("5Mi"), limited("4Mi", restart="Always")]), 6),
-        (pod_of(limited("1Mi"), limited(""), limit="9Mi"), 9),
-        (pod_of(limited("1Mi"), overhead="1Mi"), 2),
-    ],
-)
-def test_the_limit_of_a_pod(pod, wanted):
-    assert pod_memory_limit(pod) == wanted * MIB
-
-
-@pytest.mark.parametrize(
-    ("node", "pod", "own", "wanted"),
-    [
-        (100, "", None, 100),
-        (100, "10Mi", None, 10),
-        (100, "10Mi", "4Mi", 4),
-        (100, "10Mi", "40Mi", 10),
-        (100, "", "40Mi", 40),
-        (100, "200Mi", "0", 100),
-        (0, "", None, 0),
-    ],
-)
-def test_the_least_limit_is_the_size(node, pod, own, wanted):
-    assert memory_size(pod_of(limited(pod)), volume_of("Memory", own), node * MIB) == wanted * MIB
 
 
 @pytest.fixture
@@ -122,21 +89,14 @@ def test_a_link_in_its_place_is_refused(layout, tmp_path):
         plugin.set_up(pod_of(), volume_of())
 
 
-@pytest.mark.parametrize(
-    ("medium", "text"),
-    [
-        ("Disk", 'unknown storage medium "Disk"'),
-        (
-            "HugePages-2Mi",
-            'volume "data" of type emptyDir with medium HugePages-2Mi is not supported yet by this kubelet',
-        ),
-    ],
-)
-def test_other_media(layout, medium, text):
-    with pytest.raises(VolumeError) as caught:
-        EmptyDir(layout, lambda: 0).set_up(pod_of(), volume_of(medium))
-    assert str(caught.value) == text
+def test_an_unknown_medium_leaves_nothing(layout):
+    with pytest.raises(VolumeError, match=r'^unknown storage medium "Disk"$'):
+        EmptyDir(layout, lambda: 0).set_up(pod_of(), volume_of("Disk"))
     assert not layout.pod("uid-1").exists()
+
+
+def in_user_namespace():
+    return Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]
 
 
 @pytest.mark.integration
@@ -150,11 +110,57 @@ def test_memory_is_a_tmpfs_of_its_size(mount_area):
     (mounted_file := layout.pod_volume("uid-1", plugin.name, "data") / "file").touch()
     plugin.set_up(pod_of(), volume_of("Memory"))
     assert mounted_file.exists()
-    found = mountinfo.mounts_below(mountinfo.read(), mounted.host_path)
-    assert [mount.fs_type for mount in found] == ["tmpfs"]
+    (found,) = mountinfo.mounts_below(mountinfo.read(), mounted.host_path)
+    assert found.fs_type == "tmpfs"
+    major, minor = (int(part) for part in os.uname().release.split(".")[:2])
+    assert ("noswap" in found.super_options) == ((major, minor) >= (6, 4) and not in_user_namespace())
     plugin.tear_down("uid-1", "data")
     assert mountinfo.mounts_below(mountinfo.read(), mounted.host_path) == ()
     assert not Path(mounted.host_path).exists()
+
+
+def huge(*sizes):
+    requests = {f"hugepages-{size}": Quantity.parse(size) for size in sizes}
+    return Container(name="c", resources=ResourceRequirements(requests=requests))
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(
+    "hugetlbfs" not in Path("/proc/filesystems").read_text()
+    or not Path("/sys/kernel/mm/hugepages/hugepages-2048kB").exists(),
+    reason="no huge pages of 2 MiB here",
+)
+@pytest.mark.parametrize("medium", ["HugePages", "HugePages-2Mi", "HugePages-2048Ki"])
+def test_huge_pages_are_a_hugetlbfs_of_the_size_requested(mount_area, medium):
+    layout = Layout(root=mount_area)
+    plugin = EmptyDir(layout, lambda: 8 * MIB)
+    pod = pod_of(huge("2Mi"), group=9)
+    mounted = plugin.set_up(pod, volume_of(medium))
+    (found,) = mountinfo.mounts_below(mountinfo.read(), mounted.host_path)
+    assert (found.fs_type, found.source) == ("hugetlbfs", "nodev")
+    assert "pagesize=2M" in found.super_options
+    status = os.statvfs(mounted.host_path)
+    assert status.f_bsize == 2 * MIB
+    assert (os.stat(mounted.host_path).st_gid, os.stat(mounted.host_path).st_mode & 0o7777) == (9, 0o2775)
+    assert plugin.set_up(pod, volume_of(medium)) == mounted
+    other = pod_of(huge("2Mi", "1Gi"))
+    if medium == "HugePages":
+        # Whatever size it was mounted with.
+        assert plugin.set_up(pod_of(huge("1Gi")), volume_of(medium)) == mounted
+    else:
+        with pytest.raises(VolumeError, match=r"pagesize '2Mi' and requested medium size '1Gi' differ$"):
+            plugin.set_up(other, volume_of("HugePages-1Gi"))
+    assert len(mountinfo.mounts_below(mountinfo.read(), mounted.host_path)) == 1
+    plugin.tear_down("uid-1", "data")
+    assert not Path(mounted.host_path).exists()
+
+
+@pytest.mark.integration
+def test_a_page_size_that_the_machine_does_not_have_is_refused(mount_area):
+    plugin = EmptyDir(Layout(root=mount_area), lambda: 0)
+    with pytest.raises(OSError, match=r"Invalid argument|No such device"):
+        plugin.set_up(pod_of(huge("3Mi")), volume_of("HugePages"))
+    plugin.tear_down("uid-1", "data")
 
 
 @pytest.mark.integration

@@ -46,6 +46,14 @@ def mount_tmpfs(target: str, *, size: int = 0, noswap: bool = True) -> bool:
     return False
 
 
+def mount_hugetlbfs(target: str, *, page_size: str) -> None:
+    """Mount a file system of huge pages of *page_size*, such as ``2Mi``.
+
+    :raises OSError: refused; ``EINVAL`` where the machine has no pages of that size.
+    """
+    syscalls.mount("nodev", target, "hugetlbfs", 0, f"pagesize={page_size}")
+
+
 def make_shared(target: str, *, recursive: bool = True) -> None:
     """Let mounts below *target* be seen by its peers.
 

@@ -21,8 +21,8 @@ from pykubelet.linux import safeopen
 
 from . import atomic_writer, kinds, local_tree, nested, ownership, payload
 from .doors import Feeds
-from .empty_dir import memory_size
 from .identity import group_of
+from .medium import Tmpfs, memory_size
 
 T = TypeVar("T")
 
@@ -91,9 +91,9 @@ class ContentVolume:
         """
         atomic_writer.tree_of(content.files)
         group = group_of(pod)
-        memory = memory_size(pod, volume, self._node_memory()) if self._in_memory else None
+        medium = Tmpfs(memory_size(pod, volume, self._node_memory())) if self._in_memory else None
         path = local_tree.set_up(
-            self._layout, pod.metadata.uid, self.name, volume.name, memory=memory, group=group
+            self._layout, pod.metadata.uid, self.name, volume.name, medium=medium, group=group
         )
         with safeopen.opened(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW) as directory:
             nested.make(directory, pod, volume.name)

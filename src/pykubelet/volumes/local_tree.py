@@ -1,4 +1,4 @@
-"""Volumes that are a directory of the pod, perhaps with a tmpfs on it: their making and their end.
+"""Volumes that are a directory of the pod, perhaps with memory mounted on it: their making and their end.
 
 So are emptyDir and what wraps one: configMap, secret, downwardAPI and projected volumes. Paths
 and markers are the Go kubelet's, so that each finds and ends what the other made. Blocking.
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from pykubelet.base.layout import Layout
-from pykubelet.linux import mountinfo, mounts, removetree
+from pykubelet.linux import mounts, removetree
 
 from . import ownership
+from .medium import Mounted
 
 log = logging.getLogger(__name__)
 
@@ -26,24 +27,25 @@ _MODE: Final = 0o777
 
 
 def set_up(
-    layout: Layout, uid: str, plugin: str, volume: str, *, memory: int | None, group: int | None
+    layout: Layout, uid: str, plugin: str, volume: str, *, medium: Mounted | None, group: int | None
 ) -> str:
-    """Make the volume's directory, and the tmpfs on it; what was fully made before stays. Its path.
+    """Make the volume's directory, and mount *medium* on it; what was fully made before stays. Its path.
 
-    *memory* is None for a directory on disk, else the most bytes of a tmpfs (0: the kernel's
-    default). *group* is given the directory, whatever the pod's change policy says.
+    *medium* is None for a directory on disk. *group* is given the directory, whatever the pod's
+    change policy says.
 
     :raises OSError: the kernel refused.
+    :raises VolumeError: a medium of another size is there.
     """
     path = os.fspath(layout.pod_volume(uid, plugin, volume))
-    in_memory = memory is not None and _has_tmpfs(path)
-    there = in_memory if memory is not None else os.path.isdir(path)  # noqa: PTH112
+    on_medium = medium is not None and medium.is_on(path)
+    there = on_medium if medium is not None else os.path.isdir(path)  # noqa: PTH112
     if there and is_marked_ready(layout, uid, plugin, volume):
         return path
     make_directories(os.fspath(Path(path).parent))
     _make_directory(path)
-    if memory is not None and not in_memory:
-        mounts.mount_tmpfs(path, size=memory)
+    if medium is not None and not on_medium:
+        medium.mount(path)
     if group is not None:
         try:
             ownership.give_to_group(path, group)
@@ -60,14 +62,6 @@ def _make_directory(path: str) -> None:
         if os.path.islink(path) or not os.path.isdir(path):  # noqa: PTH112, PTH114
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
     os.chmod(path, _MODE)
-
-
-def _has_tmpfs(path: str) -> bool:
-    real = os.path.realpath(path)
-    try:
-        return mountinfo.is_mount_point(mountinfo.read(), real) and mounts.is_memory(real)
-    except FileNotFoundError:
-        return False
 
 
 def make_directories(path: str) -> None:
