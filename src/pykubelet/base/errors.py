@@ -28,3 +28,16 @@ class VolumeError(Exception):
         super().__init__(message)
         self.real = real
         self.left: Left = left
+
+
+#: Why a volume did not grow: its driver can never make it that large (*infeasible*), cannot while it
+#: is *in use* (asked again when it is mounted anew), cannot grow any volume (*unsupported*), or *failed*.
+Hindrance = Literal["infeasible", "in use", "unsupported", "failed"]
+
+
+class ExpandError(VolumeError):
+    """A volume was not expanded on this node; *left* tells whether the driver's answer was final."""
+
+    def __init__(self, message: str, hindrance: Hindrance = "failed", *, left: Left = "something") -> None:
+        super().__init__(message, left=left)
+        self.hindrance: Hindrance = hindrance

@@ -1,7 +1,7 @@
 """What a kind of volume must be able to do."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pykubelet.api.core import Pod
@@ -79,8 +79,8 @@ class Device:
 
     #: Upstream's name of the volume on this node (CSI: ``kubernetes.io/csi/DRIVER^HANDLE``).
     unique_name: str
-    #: The name of the persistent volume.
-    name: str
+    #: The name of the persistent volume; empty where the disk tells of the device alone.
+    name: str = field(compare=False)
     #: Whether pods get the device itself.
     block: bool = False
 
@@ -146,7 +146,10 @@ class PersistentPlugin(Protocol):
         ...
 
     async def expand(self, spec: VolumeSpec, pod: Pod, size: Quantity) -> None:
-        """Let the file system have the volume's new *size*; the volume is staged, perhaps mounted."""
+        """Let the file system have the volume's new *size*; the volume is staged, perhaps mounted.
+
+        :raises ExpandError: it stays as it is.
+        """
         ...
 
     def republishes(self, spec: VolumeSpec) -> bool:

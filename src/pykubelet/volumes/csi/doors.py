@@ -53,6 +53,10 @@ class CsiObjects(Protocol):
         """
         ...
 
+    def cached_driver(self, name: str) -> CSIDriver | None:
+        """The CSIDriver object as the cache has it this moment; None too while that is not filled."""
+        ...
+
     async def attachment(self, name: str) -> VolumeAttachment | None:
         """The VolumeAttachment, asked of the API server; None when there is no such one.
 
