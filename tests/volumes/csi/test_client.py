@@ -1,16 +1,15 @@
 """Calls to a driver: what goes over the wire, what comes back, what is counted."""
 
-import asyncio
 import logging
 
 import grpc
 import pytest
+from tests.csidriver.fake import NODE, FakeNode
 from tests.csidriver.serving import SocketServer
 
 from pykubelet.base.clock import SystemClock
 from pykubelet.base.metrics import Metrics
 from pykubelet.rpc import csi_v1
-from pykubelet.rpc._gen import csi_node_pb2
 from pykubelet.rpc.errors import Code
 from pykubelet.volumes.csi import (
     Capability,
@@ -23,40 +22,14 @@ from pykubelet.volumes.csi import (
 )
 from pykubelet.volumes.csi.client import Condition, Usage
 
-NODE = csi_node_pb2.DESCRIPTOR.services_by_name["Node"]
 USE = VolumeUse("ReadWriteOnce", fs_type="ext4", mount_flags=("noatime",), mount_group=7)
 MODE = csi_v1.VolumeCapability.AccessMode
 SECRET = "swordfish"
 
 
-class Node:
-    """Answers each call with what a test set for it (a message or an error), and keeps the requests."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, object] = {}
-        self.requests: list[object] = []
-
-    def __getattr__(self, name: str):
-        if name not in NODE.methods_by_name:
-            raise AttributeError(name)
-        return self._answer(name)
-
-    def _answer(self, name: str):
-        async def answer(request, context):
-            self.requests.append(request)
-            made = self.answers.get(name)
-            if made == "hang":
-                await asyncio.Event().wait()
-            if isinstance(made, tuple):
-                await context.abort(*made)
-            return made if made is not None else getattr(csi_v1, f"{name}Response")()
-
-        return answer
-
-
 @pytest.fixture
 async def node(tmp_path):
-    made = Node()
+    made = FakeNode()
     async with SocketServer(tmp_path / "csi.sock", (NODE, made)):
         yield made
 
@@ -213,7 +186,7 @@ async def test_a_driver_that_is_away_and_comes_back(client, tmp_path, metrics):
     assert error.uncertain
     assert counted(metrics, "Unavailable", "NodeGetInfo")
     # At once: no back-off is left behind.
-    async with SocketServer(tmp_path / "csi.sock", (NODE, Node())):
+    async with SocketServer(tmp_path / "csi.sock", (NODE, FakeNode())):
         assert await client.node_get_info() == NodeInfo("")
 
 

@@ -3,6 +3,7 @@
 from .capabilities import Capability, VolumeUse
 from .client import CsiClient, CsiMetrics, NodeInfo, VolumeStats
 from .doors import CsiObjects, NodeInfoSink, NoNodeInfoSink
+from .drivers import Driver, Drivers
 from .errors import CsiError, DriverNotFoundError
 
 __all__ = [
@@ -11,7 +12,9 @@ __all__ = [
     "CsiError",
     "CsiMetrics",
     "CsiObjects",
+    "Driver",
     "DriverNotFoundError",
+    "Drivers",
     "NoNodeInfoSink",
     "NodeInfo",
     "NodeInfoSink",

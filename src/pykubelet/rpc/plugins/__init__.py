@@ -1,0 +1,5 @@
+"""Plug-ins that make themselves known through sockets in ``plugins_registry``."""
+
+from .doors import PluginHandler, PluginRefusedError
+
+__all__ = ["PluginHandler", "PluginRefusedError"]
