@@ -11,6 +11,7 @@ from pykubelet.api.objects import ConfigMap, Secret
 from pykubelet.api.volumes import Volume
 from pykubelet.base.errors import VolumeError
 
+from .expansion import Expansion
 from .spec import VolumeSpec
 
 #: What upstream tells of objects and tokens on a node without a cluster.
@@ -74,17 +75,19 @@ class Claims(Protocol):
         """
         ...
 
-    async def expanded(self, spec: VolumeSpec, error: VolumeError | None) -> None:
-        """The node expanded the claim's volume to its capacity, or failed to: the claim is told so.
+    async def expanding(self, spec: VolumeSpec) -> Expansion:
+        """What the node has to do now about the claim's size, by the claim as it is now.
 
-        :raises VolumeError: it could not be told.
+        When that is to expand the volume, the claim was told that it begins.
+
+        :raises VolumeError: the claim cannot be had or told; nothing is expanded then.
         """
         ...
 
-    async def expanding(self, spec: VolumeSpec) -> None:
-        """The node begins to expand the claim's volume.
+    async def expanded(self, expansion: Expansion, error: VolumeError | None) -> None:
+        """The node expanded the volume, or failed with *error*: the claim is told so.
 
-        :raises VolumeError: it could not be told; nothing is expanded then.
+        :raises VolumeError: it could not be told of the success: expand again, that does no harm.
         """
         ...
 
@@ -142,10 +145,11 @@ class NoClaims:
         """See :class:`Claims`."""
         raise VolumeError(_ALONE, left="unchanged")
 
-    async def expanded(self, spec: VolumeSpec, error: VolumeError | None) -> None:
+    async def expanding(self, spec: VolumeSpec) -> Expansion:
         """See :class:`Claims`."""
+        raise VolumeError(_ALONE, left="unchanged")
 
-    async def expanding(self, spec: VolumeSpec) -> None:
+    async def expanded(self, expansion: Expansion, error: VolumeError | None) -> None:
         """See :class:`Claims`."""
 
 
