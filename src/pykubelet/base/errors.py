@@ -22,12 +22,17 @@ Left = Literal["nothing", "something", "unchanged"]
 
 
 class VolumeError(Exception):
-    """A volume the pod needs cannot be had; *real* is False for a mere time-out."""
+    """A volume the pod needs cannot be had; *real* is False for a mere time-out.
 
-    def __init__(self, message: str, *, real: bool = True, left: Left = "something") -> None:
+    *step* names the part of mounting that failed as upstream's events do (``NewMounter
+    initialization``, ``WaitForAttach``); empty: the whole of what was asked for.
+    """
+
+    def __init__(self, message: str, *, real: bool = True, left: Left = "something", step: str = "") -> None:
         super().__init__(message)
         self.real = real
         self.left: Left = left
+        self.step = step
 
 
 #: Why a volume did not grow: its driver can never make it that large (*infeasible*), cannot while it

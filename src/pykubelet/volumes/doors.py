@@ -1,6 +1,6 @@
 """The doors of this room: where the contents of configMap, secret and projected volumes come from."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -100,13 +100,17 @@ class Attachments(Protocol):
         ...
 
     def told(self, name: str) -> bool:
-        """Whether a status that lists *name* was written."""
+        """Whether a status that lists *name* was written since :meth:`use` began to name it."""
         ...
 
-    async def device_path(self, name: str) -> str:
-        """What ``status.volumesAttached`` says of *name* now, asked of the API server.
+    def seen(self, name: str) -> bool | None:
+        """Whether ``status.volumesAttached`` of the last watched Node lists *name*; None: none was seen."""
+        ...
 
-        :raises VolumeError: it is not attached, or that cannot be known now.
+    async def attached(self) -> Mapping[str, str]:
+        """``status.volumesAttached`` now, asked of the API server: device paths by unique name.
+
+        :raises VolumeError: it cannot be known now (``left`` is *unchanged*).
         """
         ...
 
@@ -163,9 +167,13 @@ class NoAttachments:
         """See :class:`Attachments`."""
         return False
 
-    async def device_path(self, name: str) -> str:
+    def seen(self, name: str) -> bool | None:
         """See :class:`Attachments`."""
-        raise VolumeError(_ALONE, left="unchanged")
+        return False
+
+    async def attached(self) -> Mapping[str, str]:
+        """See :class:`Attachments`."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,11 @@ class PersistentPlugin(Protocol):
         """The fields of Volume and of PersistentVolumeSpec that ask for it."""
         ...
 
+    @property
+    def expandable(self) -> bool:
+        """Whether :meth:`expand` is to be called when a persistent volume of this kind grew."""
+        ...
+
     def device(self, spec: VolumeSpec) -> Device | None:
         """What is attached or staged once a node; None when all is done for each pod.
 
@@ -123,6 +128,10 @@ class PersistentPlugin(Protocol):
 
         :raises VolumeError: it cannot be known now.
         """
+        ...
+
+    async def exhausted(self, spec: VolumeSpec) -> bool:
+        """Whether it is not attached since the node has as many volumes as it can."""
         ...
 
     async def stage(self, spec: VolumeSpec, pod: Pod, device_path: str) -> None:
@@ -146,14 +155,23 @@ class PersistentPlugin(Protocol):
         ...
 
     async def expand(self, spec: VolumeSpec, pod: Pod, size: Quantity) -> None:
-        """Let the file system have the volume's new *size*; the volume is staged, perhaps mounted.
+        """Let the file system have the volume's new *size*; the pod has the volume.
 
-        :raises ExpandError: it stays as it is.
+        :raises ExpandError: it was asked for and refused; the claim is told if that is final.
+        :raises VolumeError: it could not even be asked for; nobody is told.
         """
         ...
 
     def republishes(self, spec: VolumeSpec) -> bool:
         """Whether :meth:`set_up` is repeated with each sync of the pod."""
+        ...
+
+    def mount_path(self, uid: str, name: str) -> str:
+        """Where the pod's volume lies, if it is there; not for block volumes."""
+        ...
+
+    def map_path(self, name: str) -> str:
+        """Where a block volume is mapped for all pods, as upstream's event tells it."""
         ...
 
     def found(self, uid: str, name: str, *, block: bool) -> Found:

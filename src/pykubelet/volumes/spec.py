@@ -1,5 +1,6 @@
 """A volume as plug-ins see it: the pod's own source, or the persistent volume behind its claim. Pure."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,9 @@ _PV_SOURCES: Final = tuple(
     for field in PersistentVolumeSpec.__struct_fields__
     if field in kinds.SOURCES or field in ("local", "flexVolume")
 )
+
+_GID: Final = "pv.beta.kubernetes.io/gid"
+_INTEGER: Final = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,12 @@ class VolumeSpec:
     def block(self) -> bool:
         """Whether containers get the device itself."""
         return self.pv is not None and self.pv.spec.volumeMode == "Block"
+
+    @property
+    def gid(self) -> int | None:
+        """The group that the persistent volume asks for; what is no number is none."""
+        text = self.pv.metadata.annotations.get(_GID, "") if self.pv is not None else ""
+        return int(text) if _INTEGER.fullmatch(text) and abs(int(text)) < 1 << 63 else None
 
     @property
     def read_only(self) -> bool:
