@@ -116,3 +116,28 @@ def test_any_table_is_ordered_without_end(edges):
 def test_the_real_table_is_read():
     table = mountinfo.read()
     assert mountinfo.mount_of(table, "/proc/self") is not None
+
+
+def _line(mount_id, parent, device, root, point):
+    return Mount(mount_id, parent, device, root, point, (), (), "ext4", "/dev/x", ())
+
+
+def test_mounts_of_the_same_tree_are_told():
+    table = (
+        _line(1, 0, "8:1", "/", "/"),
+        _line(2, 1, "8:2", "/", "/mnt/disk"),
+        _line(3, 1, "8:2", "/", "/pods/a"),
+        _line(4, 1, "8:2", "/deep", "/pods/b"),
+        _line(5, 1, "8:1", "/mnt/dir", "/pods/c"),
+        _line(6, 1, "8:1", "/mnt/dir", "/pods/d"),
+    )
+
+    def same(path):
+        return [mount.mount_point for mount in mountinfo.same_tree(table, path)]
+
+    assert same("/mnt/disk") == ["/pods/a"]
+    assert same("/pods/a") == ["/mnt/disk"]
+    assert same("/mnt/disk/deep") == ["/pods/b"]
+    assert same("/mnt/dir") == ["/pods/c", "/pods/d"]
+    assert same("/mnt") == []
+    assert mountinfo.same_tree((), "/mnt") == ()

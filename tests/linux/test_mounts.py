@@ -114,3 +114,23 @@ def test_a_directory_is_made_shared_once(mount_area):
     assert not mounts.ensure_shared(root / "below")
     found = [mount for mount in mountinfo.read() if mount.mount_point == str(root)]
     assert [mount.propagation for mount in found] == ["shared"]
+
+
+def _options(path):
+    return set(next(m for m in mountinfo.read() if m.mount_point == str(path)).options)
+
+
+def test_a_single_mount_is_restricted_and_keeps_what_its_source_forbids(mount_area):
+    source, target = mount_area / "source", mount_area / "target"
+    source.mkdir()
+    target.mkdir()
+    syscalls.mount("tmpfs", str(source), "tmpfs", syscalls.MS_NODEV | syscalls.MS_RELATIME)
+    mounts.bind(str(source), str(target))
+    mounts.restrict(str(target), [])
+    mounts.restrict(str(target), ["discard", "rw"])
+    assert _options(target) == _options(source) == {"rw", "nodev", "relatime"}
+    mounts.restrict(str(target), ["ro", "nosuid", "noexec", "noatime", "errors=remount-ro"])
+    assert _options(target) == {"ro", "nosuid", "nodev", "noexec", "noatime"}
+    assert _options(source) == {"rw", "nodev", "relatime"}
+    mounts.restrict(str(target), ["nodiratime"])
+    assert _options(target) == {"ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime"}

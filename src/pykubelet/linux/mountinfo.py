@@ -147,3 +147,17 @@ def mount_of(table: Sequence[Mount], path: str) -> Mount | None:
     covering = [mount for mount in table if is_below(path, mount.mount_point)]
     depths = _depths(table)
     return max(covering, key=lambda mount: (len(mount.mount_point), depths[mount.mount_id]), default=None)
+
+
+def same_tree(table: Sequence[Mount], path: str) -> tuple[Mount, ...]:
+    """The mounts that show at their root what is at *path*, but for the mount that *path* lies on."""
+    holder = mount_of(table, path)
+    if holder is None:
+        return ()
+    inside = path[len(holder.mount_point.rstrip("/")) :]
+    root = f"{holder.root.rstrip('/')}{inside}" or "/"
+    return tuple(
+        mount
+        for mount in table
+        if mount.mount_id != holder.mount_id and (mount.device, mount.root) == (holder.device, root)
+    )

@@ -7,9 +7,15 @@ time (CVE-2021-25741), and no link is followed at an unmount.
 import contextlib
 import errno
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from . import mountinfo, syscalls
+
+#: statvfs(3) has its own number for this flag alone.
+_STATVFS_RELATIME: Final = 4096
 
 
 def bind(source: str, target: str, *, recursive: bool = False) -> None:
@@ -82,6 +88,41 @@ def set_read_only(target: str, *, recursive: bool = False) -> None:
         if error.errno != errno.ENOSYS or recursive:
             raise
         syscalls.mount("", target, "", syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY)
+
+
+#: What a single mount can be told beside what its file system was; in mount(8)'s words.
+_BIND_OPTIONS: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "ro": syscalls.MS_RDONLY,
+        "nosuid": syscalls.MS_NOSUID,
+        "nodev": syscalls.MS_NODEV,
+        "noexec": syscalls.MS_NOEXEC,
+        "noatime": syscalls.MS_NOATIME,
+        "nodiratime": syscalls.MS_NODIRATIME,
+        "relatime": syscalls.MS_RELATIME,
+    }
+)
+
+
+def restrict(target: str, options: Iterable[str]) -> None:
+    """Give the mount on *target* mount(8)'s *options*, beside those that it has.
+
+    Those that are for a file system as a whole change nothing at a single mount, and are passed.
+
+    :raises OSError: not a mount point, or refused.
+    """
+    wanted = 0
+    for option in options:
+        wanted |= _BIND_OPTIONS.get(option, 0)
+    if not wanted:
+        return
+    # What the source's own mount forbids must stay forbidden.
+    has = os.statvfs(target).f_flag
+    kept = has & (syscalls.MS_RDONLY | syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    kept |= has & (syscalls.MS_NOATIME | syscalls.MS_NODIRATIME)
+    if has & _STATVFS_RELATIME and not wanted & syscalls.MS_NOATIME:
+        kept |= syscalls.MS_RELATIME
+    syscalls.mount("", target, "", syscalls.MS_REMOUNT | syscalls.MS_BIND | kept | wanted)
 
 
 def unmount(target: str) -> bool:

@@ -7,6 +7,7 @@ meanwhile hits nothing outside. A file that refuses is logged and passed. Blocki
 import logging
 import os
 import stat
+from dataclasses import dataclass
 from typing import Final
 
 from pykubelet.linux import safeopen
@@ -23,6 +24,23 @@ _OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_DEPTH: Final = 256
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far a change has come; whoever waits for it sets *stopped* to end it."""
+
+    files: int = 0
+    stopped: bool = False
+
+    def step(self) -> None:
+        """One more file.
+
+        :raises InterruptedError: nobody waits any more; a later change completes this one.
+        """
+        if self.stopped:
+            raise InterruptedError("the change of ownership was stopped")
+        self.files += 1
+
+
 def wanted_mode(mode: int, *, read_only: bool) -> int:
     """The permission bits of a file that the group may use."""
     bits = stat.S_IMODE(mode) | (_READ_ONLY if read_only else _READ_WRITE)
@@ -36,67 +54,84 @@ def root_matches(mode: int, gid: int, group: int, *, read_only: bool) -> bool:
     )
 
 
-def give_to_group(path: str, group: int, *, read_only: bool = False, policy: str = "Always") -> int:
+def give_to_group(
+    path: str,
+    group: int,
+    *,
+    read_only: bool = False,
+    policy: str = "Always",
+    progress: Progress | None = None,
+) -> int:
     """Give *path* and all below to *group*; how many files were changed.
 
     With the policy ``OnRootMismatch`` nothing is done where the root directory is right:
     it is changed last, so that it tells of the rest.
 
     :raises OSError: *path* is no directory, or cannot be opened.
+    :raises InterruptedError: *progress* says so.
     """
+    change = _Change(group, read_only, progress or Progress())
     with safeopen.opened(path, _OPEN) as root:
         status = os.fstat(root)
         if policy == ON_ROOT_MISMATCH and root_matches(
             status.st_mode, status.st_gid, group, read_only=read_only
         ):
             return 0
-        return _change_below(root, path, group, read_only, 0) + _change_directory(
-            root, path, group, read_only
-        )
+        return change.below(root, path, 0) + change.directory(root, path)
 
 
-def _change_below(directory: int, path: str, group: int, read_only: bool, depth: int) -> int:
-    if depth >= _MAX_DEPTH:
-        log.warning("%s is nested too deep, its files keep their group", path)
-        return 0
-    changed = 0
-    with os.scandir(directory) as entries:
-        names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_directory in names:
-        below = f"{path}/{name}"
-        try:
-            if not is_directory:
-                changed += _change_file(directory, name, group, read_only)
-                continue
-            child = os.open(name, _OPEN, dir_fd=directory)
+class _Change:
+    def __init__(self, group: int, read_only: bool, progress: Progress) -> None:
+        self._group = group
+        self._read_only = read_only
+        self._progress = progress
+
+    def below(self, directory: int, path: str, depth: int) -> int:
+        """Change all that is in *directory*, which is at *path*; how many files."""
+        if depth >= _MAX_DEPTH:
+            log.warning("%s is nested too deep, its files keep their group", path)
+            return 0
+        changed = 0
+        with os.scandir(directory) as entries:
+            names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for name, is_directory in names:
+            below = f"{path}/{name}"
             try:
-                changed += _change_below(child, below, group, read_only, depth + 1)
-                changed += _change_directory(child, below, group, read_only)
-            finally:
-                os.close(child)
+                if not is_directory:
+                    changed += self._file(directory, name)
+                    continue
+                child = os.open(name, _OPEN, dir_fd=directory)
+                try:
+                    changed += self.below(child, below, depth + 1)
+                    changed += self.directory(child, below)
+                finally:
+                    os.close(child)
+            except InterruptedError:
+                raise
+            except OSError as error:
+                log.warning("the group of %s was not changed: %s", below, error)
+        return changed
+
+    def directory(self, directory: int, path: str) -> int:
+        """Change the directory itself, after all that is in it."""
+        self._progress.step()
+        try:
+            os.fchown(directory, -1, self._group)
+            os.fchmod(directory, wanted_mode(os.fstat(directory).st_mode, read_only=self._read_only))
         except OSError as error:
-            log.warning("the group of %s was not changed: %s", below, error)
-    return changed
+            log.warning("the group of %s was not changed: %s", path, error)
+            return 0
+        return 1
 
-
-def _change_directory(directory: int, path: str, group: int, read_only: bool) -> int:
-    try:
-        os.fchown(directory, -1, group)
-        os.fchmod(directory, wanted_mode(os.fstat(directory).st_mode, read_only=read_only))
-    except OSError as error:
-        log.warning("the group of %s was not changed: %s", path, error)
-        return 0
-    return 1
-
-
-def _change_file(directory: int, name: str, group: int, read_only: bool) -> int:
-    os.chown(name, -1, group, dir_fd=directory, follow_symlinks=False)
-    found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        mode = os.fstat(found).st_mode
-        if not stat.S_ISLNK(mode):
-            # chmod takes no such descriptor; this link leads to the very file.
-            os.chmod(f"/proc/self/fd/{found}", wanted_mode(mode, read_only=read_only))
-    finally:
-        os.close(found)
-    return 1
+    def _file(self, directory: int, name: str) -> int:
+        self._progress.step()
+        os.chown(name, -1, self._group, dir_fd=directory, follow_symlinks=False)
+        found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            mode = os.fstat(found).st_mode
+            if not stat.S_ISLNK(mode):
+                # chmod takes no such descriptor; this link leads to the very file.
+                os.chmod(f"/proc/self/fd/{found}", wanted_mode(mode, read_only=self._read_only))
+        finally:
+            os.close(found)
+        return 1
