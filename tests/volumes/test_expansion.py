@@ -16,9 +16,8 @@ from pykubelet.api.storage import (
     VolumeResourceRequirements,
 )
 from pykubelet.api.volumes import Volume
-from pykubelet.base.errors import VolumeError
+from pykubelet.base.errors import ExpandError, VolumeError
 from pykubelet.volumes import expansion
-from pykubelet.volumes.errors import ExpandError
 from pykubelet.volumes.spec import VolumeSpec
 
 NOW = datetime(2026, 11, 27, 12, 0, 0, 123, tzinfo=UTC)
@@ -113,13 +112,13 @@ SHARED = expansion.plan(spec(has="2Gi", modes=["ReadWriteMany"]), failed=False)
     [
         (PENDING, None, "done"),
         (PENDING, VolumeError("no"), "failed"),
-        (PENDING, ExpandError("no", why="infeasible"), "failed"),
-        (PENDING, ExpandError("no", why="in use"), "in use"),
-        (PENDING, ExpandError("no", why="unsupported"), "failed"),
-        (SHARED, ExpandError("no", why="unsupported"), "done"),
-        (SHARED, ExpandError("no", why="in use"), "in use"),
-        (OLD, ExpandError("no", why="unsupported"), "done"),
-        (OLD, ExpandError("no", why="in use"), "done"),
+        (PENDING, ExpandError("no", hindrance="infeasible"), "failed"),
+        (PENDING, ExpandError("no", hindrance="in use"), "in use"),
+        (PENDING, ExpandError("no", hindrance="unsupported"), "failed"),
+        (SHARED, ExpandError("no", hindrance="unsupported"), "done"),
+        (SHARED, ExpandError("no", hindrance="in use"), "in use"),
+        (OLD, ExpandError("no", hindrance="unsupported"), "done"),
+        (OLD, ExpandError("no", hindrance="in use"), "done"),
         (OLD, ExpandError("no"), "failed"),
     ],
 )
@@ -169,11 +168,11 @@ def test_the_claim_is_told_of_failures():
     ("planned", "why"),
     [
         (PENDING, "infeasible"),
-        (expansion.plan(spec(stage="NodeResizePending", asks="3Gi"), failed=True), "other"),
+        (expansion.plan(spec(stage="NodeResizePending", asks="3Gi"), failed=True), "failed"),
     ],
 )
 def test_what_no_retry_can_mend(planned, why):
-    told = expansion.failed(STATUS, planned, ExpandError("never", why=why), NOW)
+    told = expansion.failed(STATUS, planned, ExpandError("never", why), NOW)
     assert told.allocatedResourceStatuses["storage"] == "NodeResizeInfeasible"
 
 

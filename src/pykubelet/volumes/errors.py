@@ -1,20 +1,4 @@
-"""What volumes fail with, and the kernel's refusals in the words that users of Kubernetes know."""
-
-from typing import Literal
-
-from pykubelet.base.errors import Left, VolumeError
-
-#: Why a volume did not grow: it never will become that large; not while it is in use; its driver does
-#: no such thing; or something else.
-NotGrown = Literal["infeasible", "in use", "unsupported", "other"]
-
-
-class ExpandError(VolumeError):
-    """A volume did not get its new size; *left* is *nothing* when the driver is surely done with it."""
-
-    def __init__(self, message: str, *, why: NotGrown = "other", left: Left = "nothing") -> None:
-        super().__init__(message, left=left)
-        self.why: NotGrown = why
+"""The kernel's refusals in the words that users of Kubernetes know."""
 
 
 def reason(error: OSError) -> str:

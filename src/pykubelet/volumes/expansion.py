@@ -19,9 +19,8 @@ from pykubelet.api.storage import (
     PersistentVolumeClaimCondition,
     PersistentVolumeClaimStatus,
 )
-from pykubelet.base.errors import VolumeError
+from pykubelet.base.errors import ExpandError, VolumeError
 
-from .errors import ExpandError
 from .spec import VolumeSpec
 
 _STORAGE: Final = "storage"
@@ -90,7 +89,7 @@ def verdict(expansion: Expansion, error: VolumeError | None) -> Literal["done", 
     *done*: the volume counts as having that size. *in use*: the volume works on as it is and is not
     expanded again before it is mounted anew. *failed*: the error is the operation's.
     """
-    why = error.why if isinstance(error, ExpandError) else "other"
+    why = error.hindrance if isinstance(error, ExpandError) else "failed"
     if error is None or (why == "unsupported" and not (expansion.told and expansion.recovers)):
         return "done"
     if why == "in use":
@@ -126,7 +125,7 @@ def failed(
     status: PersistentVolumeClaimStatus, expansion: Expansion, error: VolumeError, now: datetime
 ) -> PersistentVolumeClaimStatus:
     """The claim's status after *error*, which is one for good."""
-    hopeless = expansion.give_up or (isinstance(error, ExpandError) and error.why == "infeasible")
+    hopeless = expansion.give_up or (isinstance(error, ExpandError) and error.hindrance == "infeasible")
     told = PersistentVolumeClaimCondition(
         type=_NODE_ERROR,
         status="True",
