@@ -28,7 +28,8 @@ from .payload import File
 
 log = logging.getLogger(__name__)
 
-_DATA: Final = "..data"
+#: The link that leads to the files that are seen.
+DATA: Final = "..data"
 _NEW_DATA: Final = "..data_tmp"
 #: Directories of one version of the files, as upstream and we name them.
 _VERSION: Final = re.compile(r"\.\.\d{4}(_\d\d){5}\.\d+")
@@ -133,11 +134,11 @@ def write(
 def _current(root: int) -> str | None:
     """The directory of the version that is seen; None when there is none of ours."""
     try:
-        target = os.readlink(_DATA, dir_fd=root)
+        target = os.readlink(DATA, dir_fd=root)
     except FileNotFoundError:
         return None
     if not _VERSION.fullmatch(target):
-        log.warning("%s leads to %r, which no kubelet made: it is replaced", _DATA, target)
+        log.warning("%s leads to %r, which no kubelet made: it is replaced", DATA, target)
         return None
     return target
 
@@ -200,7 +201,7 @@ def _publish(root: int, tree: Tree, now_ns: int, permit: Callable[[], object] | 
         with contextlib.suppress(FileNotFoundError):
             os.unlink(_NEW_DATA, dir_fd=root)
         os.symlink(version, _NEW_DATA, dir_fd=root)
-        os.rename(_NEW_DATA, _DATA, src_dir_fd=root, dst_dir_fd=root)
+        os.rename(_NEW_DATA, DATA, src_dir_fd=root, dst_dir_fd=root)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(_NEW_DATA, dir_fd=root)
@@ -250,7 +251,7 @@ def _show(root: int, names: frozenset[str]) -> list[str]:
     try:
         for name in sorted(names):
             with contextlib.suppress(FileExistsError):
-                os.symlink(f"{_DATA}/{name}", name, dir_fd=root)
+                os.symlink(f"{DATA}/{name}", name, dir_fd=root)
                 made.append(name)
     except BaseException:
         _hide(root, made)
@@ -275,7 +276,7 @@ def _tidy(root: int, names: frozenset[str], current: str | None) -> None:
 
 def _is_ours(root: int, name: str) -> bool:
     try:
-        return os.readlink(name, dir_fd=root) == f"{_DATA}/{name}"
+        return os.readlink(name, dir_fd=root) == f"{DATA}/{name}"
     except OSError:
         return False
 

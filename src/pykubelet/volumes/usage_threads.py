@@ -1,0 +1,87 @@
+"""Threads for looks at file systems that may never answer, such as those of a server that died.
+
+Each look has a thread of its own, that nobody waits for at the daemon's end. A look that takes
+too long is given up, not ended: its thread stays until the kernel answers, and only so many stay.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class PatientThreads:
+    """At most *at_once* looks run, and at most *given_up* are waited for no more."""
+
+    def __init__(self, name: str, *, at_once: int, given_up: int) -> None:
+        self._name = name
+        self._slots = asyncio.Semaphore(at_once)
+        self._most_given_up = given_up
+        self._hanging: set[Hashable] = set()
+
+    @property
+    def hanging(self) -> frozenset[Hashable]:
+        """What is looked at by threads that were given up and did not come back."""
+        return frozenset(self._hanging)
+
+    async def run(self, target: Hashable, work: Callable[[], T], limit: float) -> T:
+        """What *work* returns or raises, off the loop; it looks at *target*.
+
+        :raises TimeoutError: it took more than *limit* seconds; or, at once, an earlier look at
+            *target* or too many other ones still hang.
+        """
+        if target in self._hanging:
+            raise TimeoutError("an earlier look still hangs")
+        if len(self._hanging) >= self._most_given_up:
+            raise TimeoutError(f"{len(self._hanging)} other looks hang")
+        async with self._slots:
+            answer = self._begin(work)
+            try:
+                async with asyncio.timeout(limit):
+                    return await asyncio.shield(answer)
+            finally:
+                if not answer.done():
+                    self._hanging.add(target)
+                    answer.add_done_callback(partial(self._came_back, target))
+
+    def _begin(self, work: Callable[[], T]) -> "asyncio.Future[T]":
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        thread = threading.Thread(target=_look, args=(work, loop, answer), name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # There are too many threads.
+            raise TimeoutError(str(error)) from error
+        return answer
+
+    def _came_back(self, target: Hashable, answer: asyncio.Future[Any]) -> None:
+        self._hanging.discard(target)
+        # Taken, so that nobody complains of an error that nobody saw.
+        if not answer.cancelled():
+            answer.exception()
+
+
+def _look(work: Callable[[], T], loop: asyncio.AbstractEventLoop, answer: "asyncio.Future[T]") -> None:
+    result: T | None = None
+    error: BaseException | None = None
+    try:
+        result = work()
+    except BaseException as raised:  # noqa: BLE001 - it is raised where it is waited for
+        error = raised
+
+    def settle() -> None:
+        if answer.done():
+            return
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(result)  # type: ignore[arg-type]
+
+    # The loop may have ended meanwhile.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(settle)

@@ -1,0 +1,89 @@
+import asyncio
+import threading
+
+import pytest
+
+from pykubelet.base.tasks import TaskOwner
+from pykubelet.volumes.usage_threads import PatientThreads
+
+
+@pytest.fixture
+def gate():
+    made = threading.Event()
+    yield made
+    made.set()
+
+
+async def settled(threads):
+    while threads.hanging:
+        await asyncio.sleep(0.01)
+
+
+async def test_what_a_look_finds_or_raises():
+    threads = PatientThreads("t", at_once=1, given_up=1)
+    main = threading.get_ident()
+    assert await threads.run("a", threading.get_ident, 10) != main
+    with pytest.raises(ZeroDivisionError):
+        await threads.run("a", lambda: 1 // 0, 10)
+    assert not threads.hanging
+
+
+async def test_a_look_that_hangs_is_given_up_and_not_begun_again(gate):
+    threads = PatientThreads("t", at_once=1, given_up=2)
+    with pytest.raises(TimeoutError):
+        await threads.run("dead", gate.wait, 0.01)
+    assert threads.hanging == {"dead"}
+    with pytest.raises(TimeoutError, match="an earlier look still hangs"):
+        await threads.run("dead", lambda: 1, 10)
+    # It holds nobody else up, until too many hang.
+    assert await threads.run("alive", lambda: 1, 10) == 1
+    with pytest.raises(TimeoutError):
+        await threads.run("dead too", gate.wait, 0.01)
+    with pytest.raises(TimeoutError, match="2 other looks hang"):
+        await threads.run("alive", lambda: 1, 10)
+    gate.set()
+    await settled(threads)
+    assert await threads.run("dead", lambda: 2, 10) == 2
+
+
+async def test_an_error_after_giving_up_is_nobodys(gate):
+    threads = PatientThreads("t", at_once=1, given_up=2)
+
+    def late():
+        gate.wait()
+        raise OSError("late")
+
+    with pytest.raises(TimeoutError):
+        await threads.run("dead", late, 0.01)
+    gate.set()
+    await settled(threads)
+
+
+async def test_only_so_many_at_once(gate):
+    threads = PatientThreads("t", at_once=2, given_up=9)
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def look():
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        gate.wait(0.01)
+        with lock:
+            running -= 1
+
+    await asyncio.gather(*(threads.run(number, look, 10) for number in range(10)))
+    assert most == 2
+
+
+async def test_who_waits_may_be_cancelled(gate):
+    threads = PatientThreads("t", at_once=1, given_up=2)
+    task = TaskOwner("t").spawn("a", threads.run("a", gate.wait, 60))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert threads.hanging == {"a"}
+    gate.set()
+    await settled(threads)
