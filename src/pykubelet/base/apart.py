@@ -57,5 +57,10 @@ class Apart:
         # A daemon thread: nothing waits for it at the end of the process.
         threading.Thread(target=body, name=self._name, daemon=True).start()
         self._under_way += 1
-        async with asyncio.timeout(seconds):
-            return await done
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await done
+        except TimeoutError:
+            if limit.expired():
+                raise TimeoutError(f"nothing came back within {seconds:g} s") from None
+            raise

@@ -9,6 +9,8 @@ from pykubelet.api.volumes import Volume
 
 from . import kinds
 
+_MOUNT_OPTIONS: Final = "volume.beta.kubernetes.io/mount-options"
+
 #: Every source that a persistent volume can name, in the API's words.
 _PV_SOURCES: Final = tuple(
     field
@@ -52,6 +54,15 @@ class VolumeSpec:
         """The group that the persistent volume asks for; what is no number is none."""
         text = self.pv.metadata.annotations.get(_GID, "") if self.pv is not None else ""
         return int(text) if _INTEGER.fullmatch(text) and abs(int(text)) < 1 << 63 else None
+
+    @property
+    def mount_options(self) -> tuple[str, ...]:
+        """What the persistent volume asks ``mount(8)`` for, sorted; its old annotation goes first."""
+        if self.pv is None:
+            return ()
+        old = self.pv.metadata.annotations.get(_MOUNT_OPTIONS)
+        options = self.pv.spec.mountOptions if old is None else old.split(",")
+        return tuple(sorted({option for option in options if option}))
 
     @property
     def read_only(self) -> bool:
