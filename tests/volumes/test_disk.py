@@ -43,6 +43,7 @@ def test_a_whole_pod_directory_goes(layout, tmp_path):
     csi = volume(layout, "kubernetes.io/csi", "pvc-1")
     (csi / "mount").mkdir()
     (csi / "vol_data.json").touch()
+    (csi / ".vol_data.json.0123abcd").touch()
     pod = layout.pod("uid-1")
     (pod / "containers" / "web").mkdir(parents=True)
     (pod / "containers" / "web" / "1234abcd").touch()

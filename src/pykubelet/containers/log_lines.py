@@ -78,8 +78,7 @@ class _DockerLine(msgspec.Struct):
     time: str = ""
 
 
-# Made and learnt as the module is read, by one thread; no struct of the API.
-_docker = msgspec.json.Decoder(_DockerLine)  # noqa: TID251
+_docker = msgspec.json.Decoder(_DockerLine)
 
 
 @lru_cache(maxsize=64)

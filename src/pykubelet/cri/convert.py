@@ -13,8 +13,7 @@ class _Info(msgspec.Struct):
     sandboxID: str = ""
 
 
-# Made and learnt as the module is read, by one thread; no struct of the API.
-_info = msgspec.json.Decoder(_Info)  # noqa: TID251
+_info = msgspec.json.Decoder(_Info)
 
 
 def verbose_info(info: str) -> tuple[int, str]:

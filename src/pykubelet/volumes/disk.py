@@ -6,12 +6,15 @@ Nothing here follows a link, enters a mount, or deletes what is in a volume. Blo
 import contextlib
 import errno
 import os
+from pathlib import Path
 from typing import Final
 
+from pykubelet.base import files
 from pykubelet.base.layout import Layout
 from pykubelet.linux import mountinfo, removetree
 
 from . import subpaths
+from .csi.paths import DATA_FILE
 from .state import VolumeKey
 
 _CSI: Final = "kubernetes.io~csi"
@@ -64,11 +67,12 @@ def remove_pod_directory(layout: Layout, uid: str) -> None:
 
 
 def _empty_csi(volume: str) -> None:
-    """The two names that stay of an unmounted CSI volume."""
+    """The names that stay of an unmounted CSI volume."""
     with contextlib.suppress(FileNotFoundError):
         os.rmdir(f"{volume}/mount")
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{volume}/vol_data.json")
+        os.unlink(f"{volume}/{DATA_FILE}")
+    files.remove_temporary(Path(volume), DATA_FILE)
 
 
 def _refuse_mounts(path: str) -> None:

@@ -1,0 +1,63 @@
+"""What CSIDriver and VolumeAttachment say: persistent or ephemeral, attached or not. Pure."""
+
+from typing import Final
+
+from pykubelet.api.storage import CSIDriver, VolumeAttachment
+from pykubelet.base.gotext import go_quote
+
+#: What drivers answer when a node has as many volumes as it can (a gRPC code).
+_EXHAUSTED: Final = 8
+
+
+def refusal(name: str, driver: CSIDriver | None, mode: str) -> str:
+    """Why the driver *name* gives no volumes of *mode* (``Persistent``, ``Ephemeral``); empty if it does."""
+    if driver is None:
+        if mode == "Persistent":
+            return ""
+        return f"volume mode {go_quote(mode)} not supported by driver {name} (no CSIDriver object)"
+    modes = driver.spec.volumeLifecycleModes
+    if mode in modes:
+        return ""
+    told = "[" + " ".join(map(go_quote, modes)) + "]"
+    return f"volume mode {go_quote(mode)} not supported by driver {name} (only supports {told})"
+
+
+def attached(driver: CSIDriver | None) -> bool:
+    """Whether volumes of the driver are attached by the controller before they are used."""
+    return driver is None or driver.spec.attachRequired is not False
+
+
+def republished(driver: CSIDriver | None) -> bool:
+    """Whether the driver wants to be asked again with each sync of a pod."""
+    return driver is not None and driver.spec.requiresRepublish is True
+
+
+def unattached(handle: str, name: str, attachment: VolumeAttachment | None) -> str:
+    """Why the volume is not attached, by its attachment called *name*; empty if it is."""
+    if attachment is None:
+        return unread(handle, name, no_attachment(name))
+    if attachment.metadata.deletionTimestamp is not None:
+        return "volume attachment is being deleted"
+    if attachment.status.attached:
+        return ""
+    if attachment.status.attachError is not None:
+        return attachment.status.attachError.message
+    return f"volume {handle} is not attached for volume attachment {name}"
+
+
+def unread(handle: str, name: str, why: str) -> str:
+    """The text for an attachment that could not be had."""
+    return f"volume {handle} has GET error for volume attachment {name}: {why}"
+
+
+def no_attachment(name: str) -> str:
+    """The API server's text for an attachment that is missing."""
+    return f"volumeattachments.storage.k8s.io {go_quote(name)} not found"
+
+
+def exhausted(driver: CSIDriver | None, attachment: VolumeAttachment | None) -> bool:
+    """Whether a volume is not attached since the node is full, with a driver that tells when that changes."""
+    if driver is None or not driver.spec.nodeAllocatableUpdatePeriodSeconds or attachment is None:
+        return False
+    error = attachment.status.attachError
+    return error is not None and error.errorCode == _EXHAUSTED
