@@ -14,7 +14,7 @@ from tests.memory_node import runs
 from pykubelet.cri.errors import Code
 from pykubelet.cri.memory_faults import Fault
 from pykubelet.linux.cfs import milli_to_shares
-from pykubelet.pods.resize.checkpoint import decode_state
+from pykubelet.pods.resize.state_file import decode_state
 
 pytestmark = [
     pytest.mark.looptime(noop_cycles=2),

@@ -56,6 +56,13 @@ async def test_what_nobody_waits_for_any_more_is_ended_with_its_children(tmp_pat
     await gone(int(file.read_text()))
 
 
+async def test_children_that_hold_the_pipe_are_ended_though_the_command_has_ended(tmp_path):
+    file = tmp_path / "pid"
+    with pytest.raises(TimeoutError):
+        await shell(f"sleep 600 & echo $! > {file}", timeout=2)
+    await gone(int(file.read_text()))
+
+
 async def test_what_cannot_be_started():
     with pytest.raises(FileNotFoundError):
         await run(("/no/such/program",), {}, timeout=5, limit=10)

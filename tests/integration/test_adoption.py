@@ -7,7 +7,7 @@ from tests.integration.killed_node import container
 from tests.integration.node import pod, running_node
 
 from pykubelet.api import codec
-from pykubelet.pods.resize.checkpoint import decode_state
+from pykubelet.pods.resize.state_file import decode_state
 from pykubelet.pods.sources import static
 
 

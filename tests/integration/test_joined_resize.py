@@ -7,7 +7,7 @@ from tests.integration.joined import condition, container_id, container_status
 from tests.integration.killed_node import container
 from tests.integration.node import pod
 
-from pykubelet.pods.resize.checkpoint import decode_state
+from pykubelet.pods.resize.state_file import decode_state
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

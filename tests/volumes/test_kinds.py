@@ -1,12 +1,12 @@
-import msgspec
 import pytest
 
+from pykubelet.api import codec
 from pykubelet.api.volumes import Volume
 from pykubelet.volumes import kinds
 
 
 def volume_of(kind):
-    return msgspec.convert({"name": "v", kind: {}}, Volume)
+    return codec.convert({"name": "v", kind: {}}, Volume)
 
 
 @pytest.mark.parametrize("kind", kinds.SOURCES)

@@ -8,9 +8,10 @@ _OFFSET = {
 }
 
 
-def fnv1a(data: bytes, bits: int) -> int:
-    """FNV-1a of *data* with *bits* of 32, 64 or 128."""
-    value, prime, mask = _OFFSET[bits], _PRIME[bits], (1 << bits) - 1
+def fnv1a(data: bytes, bits: int, before: int | None = None) -> int:
+    """FNV-1a of *data* with *bits* of 32, 64 or 128; *before* is the hash of what comes before it."""
+    value = _OFFSET[bits] if before is None else before
+    prime, mask = _PRIME[bits], (1 << bits) - 1
     for byte in data:
         value = ((value ^ byte) * prime) & mask
     return value

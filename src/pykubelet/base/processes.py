@@ -59,14 +59,30 @@ async def run(
             code = await process.wait()
             await feeding
             return Ended(code, output, await errors)
+    except BaseException:
+        _kill(process)
+        raise
     finally:
         if process.returncode is None:
-            # Its whole session: a shell's children would keep the pipe open.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
             # A child that left the session may keep the pipe open all the same: it is not waited for.
             await asyncio.wait({owner.spawn("reap", process.wait())}, timeout=_REAP)
         await owner.close()
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill its process group: a shell's children would keep the pipe open, even when it has ended itself."""
+    if process.returncode is not None:
+        # Nobody else gets the number while the group has members; who has it now, if anybody, is a stranger.
+        try:
+            os.kill(process.pid, 0)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            return
+        else:
+            return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:

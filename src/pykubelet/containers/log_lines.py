@@ -78,7 +78,8 @@ class _DockerLine(msgspec.Struct):
     time: str = ""
 
 
-_docker = msgspec.json.Decoder(_DockerLine)
+# Made and learnt as the module is read, by one thread; no struct of the API.
+_docker = msgspec.json.Decoder(_DockerLine)  # noqa: TID251
 
 
 @lru_cache(maxsize=64)

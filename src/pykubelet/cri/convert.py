@@ -13,7 +13,8 @@ class _Info(msgspec.Struct):
     sandboxID: str = ""
 
 
-_info = msgspec.json.Decoder(_Info)
+# Made and learnt as the module is read, by one thread; no struct of the API.
+_info = msgspec.json.Decoder(_Info)  # noqa: TID251
 
 
 def verbose_info(info: str) -> tuple[int, str]:

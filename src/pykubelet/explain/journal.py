@@ -263,16 +263,19 @@ def _append(file: Path, lines: bytes) -> None:
         stream.write(lines)
 
 
+# Made and learnt as the module is read, by one thread; no struct of the API.
+_entry = msgspec.json.Decoder(Entry)  # noqa: TID251
+
+
 def _load(file: Path) -> list[Entry]:
     """The newest entries of both files in order, the last state of each; a torn last line is left out."""
     entries: OrderedDict[int, Entry] = OrderedDict()
-    decoder = msgspec.json.Decoder(Entry)
     for path in (_older(file), file):
         try:
             with path.open("rb") as lines:
                 for line in lines:
                     with contextlib.suppress(msgspec.MsgspecError):
-                        entry = decoder.decode(line)
+                        entry = _entry.decode(line)
                         entries[entry.seq] = entry
                     # Never more than is kept: what memory was once taken is seldom given back.
                     if len(entries) > OF_PODS + OF_NODE:

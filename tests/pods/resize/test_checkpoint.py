@@ -1,86 +1,13 @@
 import asyncio
-import contextlib
-import json
+import errno
+import os
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from tests.pods.resize.test_state_file import of
 
-from pykubelet.api.core import ResourceRequirements
-from pykubelet.api.quantity import Quantity
+from pykubelet.pods.resize import checkpoint
 from pykubelet.pods.resize.amounts import PodAmounts
-from pykubelet.pods.resize.checkpoint import (
-    ResourceBook,
-    UnreadableState,
-    decode_state,
-    encode_state,
-    state_checksum,
-)
-
-
-def of(**lists):
-    return ResourceRequirements(
-        **{key: {name: Quantity.parse(text) for name, text in each.items()} for key, each in lists.items()}
-    )
-
-
-DATA = '{"entries":{"pod1":{"ContainerResources":{"container1":{"requests":{"cpu":"1Ki","memory":"1Ki"}}}}}}'
-
-
-def test_upstreams_checksum():
-    assert state_checksum(DATA) == 1178570812
-    entries = decode_state(json.dumps({"data": DATA, "checksum": 1178570812}).encode())
-    assert entries == {"pod1": PodAmounts({"container1": of(requests={"cpu": "1Ki", "memory": "1Ki"})})}
-    written = json.loads(encode_state(entries))
-    # Since pods as a whole can be resized upstream's always writes that they are not.
-    assert written["data"] == DATA[:-3] + ',"PodLevelResources":null}}}'
-    assert written["checksum"] == state_checksum(written["data"])
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"[]",
-        b"{}",
-        b'{"data": "{}", "checksum": 1}',
-        b'{"data": 1, "checksum": 1}',
-        b'{"data": "[]", "checksum": 1}',
-        json.dumps({"data": (bad := '{"entries":{"u":1}}'), "checksum": state_checksum(bad)}).encode(),
-        json.dumps(
-            {"data": (bad := '{"entries":{"u":{"ContainerResources":{"c":{"limits":{"cpu":"x"}}}}}}'),
-             "checksum": state_checksum(bad)}
-        ).encode(),
-    ],
-)  # fmt: skip
-def test_what_is_no_state(data):
-    with pytest.raises(UnreadableState):
-        decode_state(data)
-
-
-def test_no_entries():
-    assert decode_state(encode_state({})) == {}
-    nothing = '{"entries":{"u":{"ContainerResources":null,"PodLevelResources":null}}}'
-    data = json.dumps({"data": nothing, "checksum": state_checksum(nothing)}).encode()
-    assert decode_state(data) == {"u": PodAmounts()}
-
-
-names = st.text(min_size=1, max_size=5)
-quantities = st.sampled_from(["1", "100m", "1Mi", "1500M", "1<2".replace("<", "")]).map(Quantity.parse)
-lists = st.dictionaries(st.sampled_from(["cpu", "memory", "example.com/a<b"]), quantities)
-resources = st.builds(ResourceRequirements, limits=lists, requests=lists)
-amounts = st.builds(PodAmounts, st.dictionaries(names, resources), st.none() | resources)
-
-
-@given(st.dictionaries(names, amounts))
-def test_what_is_written_is_read(entries):
-    assert decode_state(encode_state(entries)) == entries
-
-
-@given(st.binary(max_size=50))
-def test_any_bytes_are_read_or_refused(data):
-    with contextlib.suppress(UnreadableState):
-        decode_state(data)
+from pykubelet.pods.resize.checkpoint import ResourceBook
+from pykubelet.pods.resize.state_file import decode_state
 
 
 async def test_records_are_written_and_read_by_the_next_daemon(tmp_path):
@@ -108,7 +35,7 @@ async def test_records_are_written_and_read_by_the_next_daemon(tmp_path):
 async def test_many_who_wait_share_few_writes(tmp_path, monkeypatch):
     writes = []
     store = "pykubelet.pods.resize.checkpoint._store"
-    monkeypatch.setattr(store, lambda file, entries: writes.append(set(entries)))
+    monkeypatch.setattr(store, lambda file, encoder, entries: writes.append(set(entries)))
     book = ResourceBook(tmp_path / "state", "book")
     await book.start()
 
@@ -143,3 +70,19 @@ async def test_a_file_that_cannot_be_written_holds_nobody_up(tmp_path):
     book.set_container("u", "c", of())
     await book.stored()
     await book.stop()
+
+
+async def test_a_write_that_failed_is_tried_again(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(checkpoint, "RETRY", 0.01)
+    directory = tmp_path / "root"
+    book = ResourceBook(directory / "state", "book")
+    await book.start()
+    book.set_container("u", "c", of())
+    await book.stored()
+    assert os.strerror(errno.ENOENT) in caplog.text
+    directory.mkdir()
+    async with asyncio.timeout(10):
+        while not (directory / "state").exists():
+            await asyncio.sleep(0.01)
+    await book.stop()
+    assert decode_state((directory / "state").read_bytes()) == {"u": PodAmounts({"c": of()})}

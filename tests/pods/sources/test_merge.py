@@ -1,3 +1,4 @@
+import copy
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -23,7 +24,7 @@ def told(merged):
 
 def after(old, new, seen="later"):
     first = merge("file", None, old, "first")
-    return merge("file", first.pods, new, seen)
+    return merge("file", first, new, seen)
 
 
 def test_first_set():
@@ -33,8 +34,9 @@ def test_first_set():
         "kubernetes.io/config.source": "file",
         "kubernetes.io/config.seen": "now",
     }
-    assert told(merge("file", None, [], "now")) == [(Op.ADD, [])]
-    assert told(merge("file", {}, [], "now")) == []
+    empty = merge("file", None, [], "now")
+    assert told(empty) == [(Op.ADD, [])]
+    assert told(merge("file", empty, [], "now")) == []
 
 
 def test_order_of_changes():
@@ -70,7 +72,23 @@ def test_labels_and_annotations_count_but_not_local_ones():
 
 def test_an_unchanged_pod_stays_the_same_object():
     first = merge("file", None, [pod("a")], "first")
-    assert merge("file", first.pods, [pod("a")], "later").pods["a"] is first.pods["a"]
+    assert merge("file", first, [pod("a")], "later").pods["a"] is first.pods["a"]
+
+
+def test_only_what_is_given_anew_is_adapted():
+    adapted = []
+
+    def adapt(one):
+        adapted.append(one.metadata.uid)
+        return replace(one, spec=replace(one.spec, nodeName="here"))
+
+    stays = pod("stays")
+    first = merge("file", None, [stays, pod("other")], "first", adapt)
+    assert first.pods["stays"].spec.nodeName == "here"
+    second = merge("file", first, [stays, pod("other", image="j")], "later", adapt)
+    assert told(second) == [(Op.UPDATE, ["other"])]
+    assert second.pods["stays"] is first.pods["stays"]
+    assert adapted == ["stays", "other", "other"]
 
 
 def test_names_and_uids_are_unique_in_a_set():
@@ -107,10 +125,11 @@ def test_replaying_the_changes_ends_with_the_last_set(sets):
                     stamps.setdefault(uid, one.metadata.annotations["kubernetes.io/config.seen"])
                     == (one.metadata.annotations["kubernetes.io/config.seen"])
                 )
-        known = dict(merged.pods)
-        assert replayed == known
+        known = merged
+        assert replayed == known.pods
         wanted = {}
         for one in given_set:
             wanted.setdefault(one.metadata.uid, (one.spec, one.status))
-        assert {uid: (one.spec, one.status) for uid, one in known.items()} == wanted
+        assert {uid: (one.spec, one.status) for uid, one in known.pods.items()} == wanted
         assert not merge("file", known, given_set, "again").updates
+        assert not merge("file", known, [copy.deepcopy(one) for one in given_set], "again").updates

@@ -5,82 +5,26 @@ recorded is on the disk before anything is done that depends on it (:meth:`Resou
 """
 
 import asyncio
-import json
+import contextlib
 import logging
-from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from pykubelet.api import codec
 from pykubelet.api.core import ResourceRequirements
 from pykubelet.base.files import read_limited, remove_temporary, write_atomic
-from pykubelet.base.fnv import fnv1a
-from pykubelet.base.gotext import go_json
 from pykubelet.base.tasks import TaskOwner
 
 from .amounts import PodAmounts
+from .state_file import Entries, StateEncoder, decode_state
 
 log = logging.getLogger(__name__)
 
 #: The largest file that is read, in bytes.
 _LIMIT: Final = 16 << 20
-
-Entries = Mapping[str, PodAmounts]
-
-
-class UnreadableState(ValueError):
-    """The file is not what a kubelet wrote; upstream's would refuse to start with it."""
-
-
-def decode_state(data: bytes) -> dict[str, PodAmounts]:
-    """The entries of the file, by pod UID.
-
-    :raises UnreadableState: its checksum or its form is wrong.
-    """
-    try:
-        document = json.loads(data)
-        text, checksum = document["data"], document["checksum"]
-        entries = json.loads(text).get("entries") or {}
-        read = {str(uid): _amounts(entry) for uid, entry in entries.items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UnreadableState(f"{type(error).__name__}: {error}") from error
-    if checksum != state_checksum(text):
-        raise UnreadableState("its checksum is wrong")
-    return read
-
-
-def _amounts(entry: dict[str, Any]) -> PodAmounts:
-    containers = entry.get("ContainerResources") or {}
-    whole = entry.get("PodLevelResources")
-    return PodAmounts(
-        {str(name): codec.convert(each, ResourceRequirements) for name, each in containers.items()},
-        None if whole is None else codec.convert(whole, ResourceRequirements),
-    )
-
-
-def encode_state(entries: Entries) -> bytes:
-    """The file that holds *entries*."""
-    plain = {uid: _plain_amounts(entries[uid]) for uid in sorted(entries)}
-    text = go_json({"entries": plain} if plain else {})
-    return go_json({"data": text, "checksum": state_checksum(text)}).encode()
-
-
-def _plain_amounts(amounts: PodAmounts) -> dict[str, Any]:
-    return {
-        "ContainerResources": {name: _plain(amounts.containers[name]) for name in sorted(amounts.containers)},
-        "PodLevelResources": None if amounts.whole is None else _plain(amounts.whole),
-    }
-
-
-def _plain(resources: ResourceRequirements) -> Any:
-    return json.loads(codec.encode(resources, sort=True))
-
-
-def state_checksum(text: str) -> int:
-    """What upstream writes beside the data *text*."""
-    return fnv1a(f"(string){text}".encode(), 32)
+#: Seconds after which a write that failed is tried again, if nothing changes before.
+RETRY: Final = 10.0
 
 
 class ResourceBook:
@@ -94,6 +38,9 @@ class ResourceBook:
         #: How often the entries were changed, and which of these changes are in the file.
         self._version = self._written = 0
         self._progress = asyncio.Condition()
+        self._encoder = StateEncoder()
+        #: Whether the last write failed: what is in the file is older than ``_written`` says.
+        self._failed = False
         # One thread: a write that was given up on must not land after the one that followed it.
         self._writer = ThreadPoolExecutor(1, name)
         self._tasks = TaskOwner(name)
@@ -106,7 +53,7 @@ class ResourceBook:
     async def stop(self) -> None:
         """Write what is not written yet, then end."""
         await self._tasks.close()
-        if self._written < self._version:
+        if self._failed or self._written < self._version:
             await self._write()
         self._writer.shutdown(wait=False)
 
@@ -152,14 +99,21 @@ class ResourceBook:
 
     async def _write_forever(self) -> None:
         while True:
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RETRY if self._failed else None):
+                    await self._changed.wait()
             await self._write()
 
     async def _write(self) -> None:
         self._changed.clear()
         # Entries are replaced, never changed, so the thread may read them.
         version, entries = self._version, dict(self._entries)
-        await asyncio.get_running_loop().run_in_executor(self._writer, _store, self._file, entries)
+        problem = await asyncio.get_running_loop().run_in_executor(
+            self._writer, _store, self._file, self._encoder, entries
+        )
+        if problem:
+            log.warning("%s cannot be written and is tried again: %s", self._file, problem)
+        self._failed = bool(problem)
         async with self._progress:
             self._written = version
             self._progress.notify_all()
@@ -176,8 +130,10 @@ def _load(file: Path) -> dict[str, PodAmounts]:
         return {}
 
 
-def _store(file: Path, entries: Entries) -> None:
+def _store(file: Path, encoder: StateEncoder, entries: Entries) -> str:
+    """Write the file; why that failed, or empty."""
     try:
-        write_atomic(file, encode_state(entries))
+        write_atomic(file, encoder.encode(entries))
     except OSError as error:
-        log.warning("%s cannot be written: %s", file, error)
+        return str(error) or type(error).__name__
+    return ""

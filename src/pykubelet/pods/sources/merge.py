@@ -1,7 +1,7 @@
 """What changed between two complete sets of pods of one source; pure."""
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,38 +51,53 @@ class Refused:
 class Merged:
     """The outcome of one merge."""
 
+    #: By UID, as they are now known.
     pods: Mapping[str, Pod]
     updates: tuple[PodUpdate, ...]
     refused: tuple[Refused, ...]
+    #: The pods by UID as the source gave them.
+    given: Mapping[str, Pod]
 
 
-def merge(source: str, old: Mapping[str, Pod] | None, new: Sequence[Pod], seen: str) -> Merged:
-    """Compare the *new* complete set with the *old* one by UID.
+def merge(
+    source: str,
+    before: Merged | None,
+    new: Sequence[Pod],
+    seen: str,
+    adapt: Callable[[Pod], Pod] = lambda pod: pod,
+) -> Merged:
+    """Compare the *new* complete set with what came of the one before, by UID.
 
-    *old* is None when the source was never heard before; *seen* is the time that pods
-    which are new here are stamped with.
+    *before* is None when the source was never heard; *seen* is the time that pods which are
+    new here are stamped with. *adapt* makes of a given pod what this node takes it for.
     """
-    known = old or {}
+    known = before.pods if before is not None else {}
+    last = before.given if before is not None else {}
     taken, refused = _unique(source, new)
     changes: dict[Op, list[Pod]] = {op: [] for op in Op}
     pods: dict[str, Pod] = {}
     for pod in taken:
+        uid = pod.metadata.uid
+        existing = known.get(uid)
         op: Op | None
-        existing = known.get(pod.metadata.uid)
         if existing is None:
-            result, op = _with(pod, {CONFIG_SOURCE: source, CONFIG_SEEN: seen}), Op.ADD
+            result, op = _with(adapt(pod), {CONFIG_SOURCE: source, CONFIG_SEEN: seen}), Op.ADD
+        elif last.get(uid) is pod:
+            # Most pods of a set are those of the set before, which comes with each change of a single one.
+            result, op = existing, None
         else:
-            result, op = _updated(existing, _with(pod, {CONFIG_SOURCE: source}))
-        pods[pod.metadata.uid] = result
+            result, op = _updated(existing, _with(adapt(pod), {CONFIG_SOURCE: source}))
+        pods[uid] = result
         if op is not None:
             changes[op].append(result)
     changes[Op.REMOVE] = [pod for uid, pod in known.items() if uid not in pods]
     updates = [PodUpdate(op, tuple(changes[op]), source) for op in _ORDER if changes[op]]
-    if old is None and not any(changes[op] for op in (Op.ADD, Op.UPDATE, Op.DELETE)):
+    if before is None and not any(changes[op] for op in (Op.ADD, Op.UPDATE, Op.DELETE)):
         updates.append(PodUpdate(Op.ADD, (), source))
     if changes[Op.RECONCILE]:
         updates.append(PodUpdate(Op.RECONCILE, tuple(changes[Op.RECONCILE]), source))
-    return Merged(pods, tuple(updates), tuple(refused))
+    given = {pod.metadata.uid: pod for pod in taken}
+    return Merged(pods, tuple(updates), tuple(refused), given)
 
 
 def _unique(source: str, pods: Sequence[Pod]) -> tuple[list[Pod], list[Refused]]:
@@ -91,17 +106,17 @@ def _unique(source: str, pods: Sequence[Pod]) -> tuple[list[Pod], list[Refused]]
     taken: list[Pod] = []
     refused: list[Refused] = []
     for pod in pods:
-        meta = pod.metadata
-        ref = PodRef(meta.namespace, meta.name, meta.uid)
-        if full_name(pod) in names:
+        meta, name = pod.metadata, full_name(pod)
+        if name in names:
             what = f'pod name "{meta.name}"'
         elif meta.uid in uids:
             what = f'pod UID "{meta.uid}"'
         else:
-            names.add(full_name(pod))
+            names.add(name)
             uids.add(meta.uid)
             taken.append(pod)
             continue
+        ref = PodRef(meta.namespace, meta.name, meta.uid)
         message = f"Error validating pod {ref} from {source} due to duplicate {what}, ignoring"
         refused.append(Refused(pod, message))
     return taken, refused

@@ -41,7 +41,8 @@ class PodConfig:
         self._journal = journal
         self._events = events
         self._registered: set[str] = set()
-        self._pods: dict[str, dict[str, Pod]] = {}
+        #: What came of the last set of each source.
+        self._merged: dict[str, Merged] = {}
         self._refused: dict[str, set[tuple[str, str]]] = {}
         self._processed: set[str] = set()
         self._outbox: deque[PodUpdate] = deque()
@@ -63,8 +64,8 @@ class PodConfig:
     def apply(self, source: str, pods: Sequence[Pod]) -> list[PodUpdate]:
         """Take the complete set of *source* without queueing its changes; for callers without a loop."""
         seen = rfc3339_nano_fixed(self._clock.now_ns())
-        merged = merge(source, self._pods.get(source), [self._adapt(pod) for pod in pods], seen)
-        self._pods[source] = dict(merged.pods)
+        merged = merge(source, self._merged.get(source), pods, seen, self._adapt)
+        self._merged[source] = merged
         self._tell_refused(source, merged)
         return list(merged.updates)
 
@@ -101,12 +102,13 @@ class PodConfig:
     @property
     def seen_sources(self) -> frozenset[str]:
         """The sources that have delivered a set."""
-        return frozenset(self._pods)
+        return frozenset(self._merged)
 
     def all_sources_ready(self) -> bool:
         """Whether every source delivered a set and the sync loop has dealt with it."""
-        return self._registered <= self._processed and self._registered <= self._pods.keys()
+        return self._registered <= self._processed and self._registered <= self._merged.keys()
 
     def pods(self, source: str) -> tuple[Pod, ...]:
         """What *source* names now."""
-        return tuple(self._pods.get(source, {}).values())
+        merged = self._merged.get(source)
+        return tuple(merged.pods.values()) if merged is not None else ()
