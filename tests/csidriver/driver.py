@@ -1,6 +1,7 @@
 """The whole driver: Identity and Node at one socket, Registration at another in ``plugins_registry``."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -92,6 +93,42 @@ class Witness:
         return made
 
 
+class DriverProcess:
+    """The driver as a process of its own (``python -m tests.csidriver``); killed at the exit."""
+
+    def __init__(self, root: Path, registry: Path | None = None, **settings: Any) -> None:
+        self.driver = CsiDriver(root, registry, **settings)
+        self._registry = registry
+
+    async def start(self) -> None:
+        """Start it, again if it ended; it serves when this returns."""
+        registry = ["--registry", str(self._registry)] if self._registry else []
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.csidriver", "--root", str(self.driver.files.root), *registry,
+            stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        assert await self._process.stdout.readline() == b"ready\n"
+
+    async def kill(self) -> None:
+        """End it with SIGKILL: its sockets stay."""
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+    async def stop(self) -> None:
+        """End it with SIGTERM: its sockets go."""
+        self._process.terminate()
+        assert await self._process.wait() == 0
+
+    async def __aenter__(self) -> "DriverProcess":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.kill()
+
+
 class CsiDriver:
     """A driver with its files below *root*; serves between enter and exit.
 
@@ -104,7 +141,6 @@ class CsiDriver:
         if settings:
             self.files.set(**settings)
         self._registry = registry
-        self._stack = AsyncExitStack()
 
     @property
     def name(self) -> str:
@@ -129,18 +165,15 @@ class CsiDriver:
 
     async def __aenter__(self) -> "CsiDriver":
         files = self.files
-        await self._stack.enter_async_context(
-            SocketServer(
-                files.csi_socket,
-                (NODE, Witness(files, Node(files))),
-                (IDENTITY, Witness(files, Identity(files))),
-            )
-        )
+        node, identity = Witness(files, Node(files)), Witness(files, Identity(files))
+        servers = [SocketServer(files.csi_socket, (NODE, node), (IDENTITY, identity))]
         if self._registry is not None:
             registration = Witness(files, Registration(files, files.csi_socket))
-            await self._stack.enter_async_context(
-                SocketServer(self.registration_socket, (REGISTRATION, registration))
-            )
+            servers.append(SocketServer(self.registration_socket, (REGISTRATION, registration)))
+        async with AsyncExitStack() as stack:
+            for server in servers:
+                await stack.enter_async_context(server)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *error: object) -> None:

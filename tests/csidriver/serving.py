@@ -1,5 +1,6 @@
 """A gRPC server on a Unix socket, made of service descriptors and objects with their methods."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class SocketServer:
         self._services = services
 
     async def __aenter__(self) -> "SocketServer":
+        if len(os.fsencode(self.path)) > 107:
+            raise OSError(f"the path of a socket may have 107 bytes: {self.path}")
         self.path.unlink(missing_ok=True)
         self._server = grpc.aio.server()
         self._server.add_generic_rpc_handlers(

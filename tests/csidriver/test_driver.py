@@ -1,15 +1,12 @@
 """The test driver does what CSI says: real mounts, real loop devices, nothing twice, nothing left."""
 
-import asyncio
 import os
-import signal
 import stat
-import sys
 from pathlib import Path
 
 import pytest
 from tests.csidriver import disk
-from tests.csidriver.driver import CsiDriver
+from tests.csidriver.driver import CsiDriver, DriverProcess
 
 from pykubelet.base.clock import SystemClock
 from pykubelet.rpc.errors import Code
@@ -238,37 +235,21 @@ async def test_the_journal_keeps_what_was_sent(driver, client, mount_area):
 async def test_a_process_that_is_killed_goes_on_with_what_it_had(tmp_path, mount_area):
     root, registry = tmp_path / "d", tmp_path / "r"
     registry.mkdir()
-    driver = CsiDriver(root, registry)
-    client = client_of(driver)
-    try:
-        first = await _process(root, registry)
-        staging = await stage(client, mount_area, EXT4)
-        first.kill()
-        await first.wait()
-        assert (await refused(client.node_get_info())).code is Code.Unavailable
-        second = await _process(root, registry)
-        target = mount_area / "t"
-        await publish(client, target, EXT4, staging)
-        await client.node_unpublish_volume("v", str(target))
-        await client.node_unstage_volume("v", str(staging))
-        assert driver.registration_socket.is_socket()
-        second.send_signal(signal.SIGTERM)
-        assert await second.wait() == 0
-        assert not driver.registration_socket.exists()
-        assert [call.method for call in driver.calls()][:1] == ["NodeStageVolume"]
-    finally:
-        for process in (first, second):
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        disk.clean_up(root, mount_area)
-
-
-async def _process(root: Path, registry: Path) -> asyncio.subprocess.Process:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.csidriver", "--root", root, "--registry", registry,
-        stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"ready\n"
-    return process
+    async with DriverProcess(root, registry) as process:
+        driver = process.driver
+        client = client_of(driver)
+        try:
+            staging = await stage(client, mount_area, EXT4)
+            await process.kill()
+            assert (await refused(client.node_get_info())).code is Code.Unavailable
+            await process.start()
+            target = mount_area / "t"
+            await publish(client, target, EXT4, staging)
+            await client.node_unpublish_volume("v", str(target))
+            await client.node_unstage_volume("v", str(staging))
+            assert driver.registration_socket.is_socket()
+            await process.stop()
+            assert not driver.registration_socket.exists()
+            assert driver.calls()[0].method == "NodeStageVolume"
+        finally:
+            disk.clean_up(root, mount_area)
