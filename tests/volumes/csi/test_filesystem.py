@@ -451,6 +451,7 @@ async def test_a_group_that_cannot_be_given_leaves_the_mount_to_be_undone(node, 
     monkeypatch.setattr("pykubelet.volumes.ownership.give_to_group", refuse)
     text, left = await told(give(node, spec, pod_of(group=7)))
     assert (text, left) == ("applyFSGroup failed for vol h: /x: operation not permitted", "something")
+    assert (await told(node.plugin.set_up(spec, pod_of(group=7), again=True)))[1] == "unchanged"
     await take(node, spec)
 
 
@@ -557,12 +558,19 @@ async def test_a_damaged_data_file_is_told_by_its_field(node):
     node.restart()
     with pytest.raises(VolumeError, match=r"vol_data.json\]: volumeHandle: missing"):
         await asyncio.to_thread(lambda: node.plugin.found("uid-1", "pv-1", block=False))
+    # Two volumes that show one file system: nobody can say which one it is.
+    twin = claimed("pv-2", "h2")
+    await node.plugin.stage(twin, POD, "")
+    other = node.paths.staging(DRIVER, "h2")
+    await asyncio.to_thread(disk.unmount, Path(other))
+    await asyncio.to_thread(disk.bind, node.paths.staging(DRIVER, "h"), Path(other))
     said, left = await told(take(node, spec))
     assert said == (
         f"kubernetes.io/csi: unmounter failed to load volume data file [{pod}/mount]: kubernetes.io/csi: "
         f"failed to parse volume data file [{pod}/vol_data.json]: volumeHandle: missing"
     )
     assert left == "unchanged"
+    await node.plugin.unstage(node.plugin.device(twin))
     # What the pod wants is written anew by the next mount.
     await node.plugin.set_up(spec, POD, again=False)
     assert (pod / "vol_data.json").read_text() == text
@@ -574,9 +582,22 @@ async def test_a_damaged_data_file_is_told_by_its_field(node):
     assert node.sent("NodeUnstageVolume")["volume_id"] == "h"
 
 
-async def test_a_data_file_that_is_gone(node):
+async def test_a_volume_whose_notes_are_lost_is_known_by_its_mount(node):
+    """As after a Go kubelet that was killed while it wrote them."""
     node.objects.has_driver()
-    spec = claimed()
+    spec = claimed(fsType="tmpfs")
+    await give(node, spec)
+    pod = node.layout.root / "pods/uid-1/volumes/kubernetes.io~csi/pv-1"
+    (pod / "vol_data.json").write_text("")
+    await take(node, spec)
+    assert node.sent("NodeUnpublishVolume") == {"volume_id": "h", "target_path": f"{pod}/mount"}
+    assert not pod.exists()
+
+
+async def test_a_data_file_that_is_gone(node):
+    node.driver.files.set(capabilities=[])
+    node.objects.has_driver()
+    spec = claimed(fsType="tmpfs")
     await give(node, spec)
     pod = node.layout.root / "pods/uid-1/volumes/kubernetes.io~csi/pv-1"
     (pod / "vol_data.json").unlink()
@@ -586,6 +607,8 @@ async def test_a_data_file_that_is_gone(node):
     await asyncio.to_thread(disk.unmount, pod / "mount")
     await take(node, spec)
     assert not pod.exists()
+    node.driver.files.set(capabilities=["STAGE_UNSTAGE_VOLUME"])
+    await node.plugin.stage(spec, POD, "")
     (node.layout.root / STAGED / "vol_data.json").unlink()
     await node.plugin.unstage(node.plugin.device(spec))
     assert STAGED not in node.tree()

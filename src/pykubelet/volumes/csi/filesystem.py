@@ -169,7 +169,7 @@ class Filesystem:
             fs_type=source.fs_type,
             access_modes=None if spec.pv is None else spec.pv.spec.accessModes,
         ):
-            await self._give(target, pod, source.handle)
+            await self._give(target, pod, source.handle, again=again)
         relabel = not label and await means.off_loop(lambda: _takes_labels(target))
         return MountedVolume(spec.volume.name, target, read_only=source.read_only, selinux_relabel=relabel)
 
@@ -178,16 +178,11 @@ class Filesystem:
 
         :raises VolumeError: the driver failed, or left something.
         """
-        means = self._means
-        directory, target = self._paths.pod_volume(uid, name), self._paths.target(uid, name)
-        text = f"{HEAD}unmounter failed to load volume data file [{target}]: {HEAD}"
-        try:
-            data = await means.off_loop(lambda: traces.load(directory, text))
-        except FileNotFoundError:
+        means, target = self._means, self._paths.target(uid, name)
+        data = await self._noted(uid, name)
+        if data is None:
             await self._notes.clean_up_bare(target)
             return
-        except DataError as error:
-            raise unchanged(str(error)) from None
         client = means.client(data.driver, f"{HEAD}Unmounter.TearDownAt failed to get CSI client: ")
         try:
             await client.node_unpublish_volume(data.handle, target)
@@ -196,6 +191,25 @@ class Filesystem:
         await self._notes.clean_up(target, f"Unmounter.TearDownAt failed to clean mount dir [{target}]")
 
     # --- parts of them --------------------------------------------------------
+
+    async def _noted(self, uid: str, name: str) -> VolumeData | None:
+        """What is noted of a pod's volume, or what its mount tells where the notes are lost; else None.
+
+        :raises VolumeError: there are notes that cannot be read.
+        """
+        directory, target = self._paths.pod_volume(uid, name), self._paths.target(uid, name)
+        text = f"{HEAD}unmounter failed to load volume data file [{target}]: {HEAD}"
+        problem = ""
+        try:
+            return await self._means.off_loop(lambda: traces.load(directory, text))
+        except FileNotFoundError:
+            pass
+        except DataError as error:
+            problem = str(error)
+        found = await self._means.off_loop(lambda: references.staged_at(self._paths, target))
+        if found is None and problem:
+            raise unchanged(problem)
+        return found
 
     def _data(self, spec: VolumeSpec, source: Source, label: str) -> VolumeData:
         node = self._means.node
@@ -241,12 +255,12 @@ class Filesystem:
             return ""
         return self._means.label(pod, spec.volume.name)
 
-    async def _give(self, target: str, pod: Pod, handle: str) -> None:
+    async def _give(self, target: str, pod: Pod, handle: str, *, again: bool) -> None:
         try:
             await self._groups.apply(target, pod)
         except OSError as error:
             text = f"applyFSGroup failed for vol {handle}: {errors.describe(error)}"
-            raise VolumeError(text, left="something") from error
+            raise VolumeError(text, left="unchanged" if again else "something") from error
 
 
 def _capability_text(source: Source) -> str:

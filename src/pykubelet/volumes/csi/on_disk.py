@@ -1,17 +1,12 @@
 """What an earlier life left of CSI volumes, as the disk tells; blocking."""
 
-import logging
 from collections.abc import Iterator
-
-from pykubelet.base.errors import VolumeError
 
 from ..plugin import Device, Found
 from . import references, traces
 from .data_file import DataError, VolumeData
 from .means import HEAD, unchanged
-from .paths import CsiPaths, beside, unique_name
-
-log = logging.getLogger(__name__)
+from .paths import CsiPaths, unique_name
 
 
 def found(paths: CsiPaths, uid: str, name: str, *, block: bool) -> Found:
@@ -37,43 +32,16 @@ def devices(paths: CsiPaths) -> frozenset[Device]:
 
     :raises OSError: a directory cannot be read.
     """
-    return frozenset([*_filesystems(paths), *_blocks(paths)])
-
-
-def _filesystems(paths: CsiPaths) -> Iterator[Device]:
-    for driver in references.names(paths.top):
-        top = f"{paths.top}/{driver}"
-        if top == paths.devices:
-            continue
-        for name in references.names(top):
-            directory = f"{top}/{name}"
-            data = _load(directory)
-            if data is None:
-                continue
-            # Otherwise it is of a layout that we do not know how to undo.
-            if beside(paths.staging(data.driver, data.handle)) == directory:
-                yield _device(data, "", block=False)
-            else:
-                log.warning("%s is not where its volume is staged: it stays as it is", directory)
+    filesystems = [_device(data, "", block=False) for _, data in references.staged(paths)]
+    return frozenset([*filesystems, *_blocks(paths)])
 
 
 def _blocks(paths: CsiPaths) -> Iterator[Device]:
     for escaped in references.names(paths.devices):
         name = escaped.replace("~", "/")
-        data = _load(paths.block_data(name))
+        data = references.noted(paths.block_data(name))
         if data is not None:
             yield _device(data, name, block=True)
-
-
-def _load(directory: str) -> VolumeData | None:
-    try:
-        return traces.load(directory, "")
-    except (FileNotFoundError, NotADirectoryError):
-        # Of a driver that does not stage; or of no volume at all.
-        return None
-    except (DataError, VolumeError) as error:
-        log.warning("a staged volume cannot be told: %s", error)
-        return None
 
 
 def _device(data: VolumeData, name: str, *, block: bool) -> Device:

@@ -22,7 +22,7 @@ from .source import persistent
 
 log = logging.getLogger(__name__)
 
-#: Drivers of which it is remembered that they were missed, and pods of each.
+#: Drivers of which it is remembered that they were missed, and pods of each; others wait their time.
 _MANY: Final = 1000
 
 
@@ -140,6 +140,12 @@ class CsiPlugin:
             yield
         except VolumeError as error:
             for away in (error, error.__cause__):
-                if isinstance(away, DriverAwayError) and len(self._missed) < _MANY:
-                    self._missed.setdefault(away.driver, set()).add(uid)
+                if isinstance(away, DriverAwayError):
+                    self._miss(away.driver, uid)
             raise
+
+    def _miss(self, driver: str, uid: str) -> None:
+        if driver in self._missed or len(self._missed) < _MANY:
+            uids = self._missed.setdefault(driver, set())
+            if len(uids) < _MANY:
+                uids.add(uid)
