@@ -52,6 +52,42 @@ def test_a_descriptor_is_bound_whatever_its_path_became(mount_area):
     assert (target / "right").exists()
 
 
+def test_whether_a_tmpfs_is_on_a_directory(mount_area):
+    target = mount_area / "v"
+    assert not mounts.has_tmpfs(str(target))
+    target.mkdir()
+    # On a tmpfs, but not its root.
+    assert not mounts.has_tmpfs(str(target))
+    mounts.mount_tmpfs(str(target))
+    assert mounts.has_tmpfs(str(target))
+    (target / "below").mkdir()
+    assert not mounts.has_tmpfs(str(target / "below"))
+    (mount_area / "link").symlink_to(target)
+    assert not mounts.has_tmpfs(str(mount_area / "link"))
+    (mount_area / "file").touch()
+    assert not mounts.has_tmpfs(str(mount_area / "file"))
+    mounts.unmount(str(target))
+    assert not mounts.has_tmpfs(str(target))
+
+
+@pytest.mark.parametrize("name", ["plain", "with space", "back\\slash", "hash#", "new\nline"])
+def test_the_fast_way_finds_the_same_mounts(mount_area, name):
+    top = mount_area / name
+    for number in range(3):
+        (top / f"v{number}").mkdir(parents=True)
+        mounts.mount_tmpfs(str(top / f"v{number}"))
+        (top / f"v{number}" / "in").mkdir()
+        mounts.mount_tmpfs(str(top / f"v{number}" / "in"))
+    mounts.mount_tmpfs(str(top / "v1"))
+    found = mountinfo.read_below(str(top))
+    assert len(found) == 7
+    assert sorted(found, key=lambda mount: mount.mount_id) == sorted(
+        mountinfo.mounts_below(mountinfo.read(), str(top)), key=lambda mount: mount.mount_id
+    )
+    assert mounts.unmount_below(str(top)) == 7
+    assert mountinfo.read_below(str(top)) == ()
+
+
 def test_a_tmpfs_has_its_size(mount_area):
     target = mount_area / "tmp"
     target.mkdir()

@@ -13,6 +13,8 @@ from typing import Literal
 Propagation = Literal["shared", "slave", "shared+slave", "unbindable", "private"]
 
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
+#: What the kernel writes in another way.
+_ESCAPED = re.compile(rb"[\s\\#]")
 _SELF = Path("/proc/self/mountinfo")
 
 
@@ -139,7 +141,21 @@ def mounts_below(table: Sequence[Mount], top: str) -> tuple[Mount, ...]:
     if len(below) < 2:
         return tuple(below)
     depths = _depths(table)
-    return tuple(sorted(below, key=lambda mount: depths[mount.mount_id], reverse=True))
+    # What was mounted later comes first: it may cover what stands beside it on the same mount.
+    return tuple(sorted(reversed(below), key=lambda mount: -depths[mount.mount_id]))
+
+
+def read_below(top: str, path: Path = _SELF) -> tuple[Mount, ...]:
+    """:func:`mounts_below` of the table now; blocking. Where there are many mounts, the fast way.
+
+    :raises OSError: no ``/proc``.
+    """
+    name = os.fsencode(top.rstrip("/"))
+    lines = path.read_bytes().split(b"\n")
+    if not _ESCAPED.search(name):
+        # Only what may be of interest is parsed.
+        lines = [line for line in lines if name in line]
+    return mounts_below(tuple(parse_line(line) for line in lines if line), top)
 
 
 def mount_of(table: Sequence[Mount], path: str) -> Mount | None:

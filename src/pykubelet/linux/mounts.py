@@ -7,6 +7,7 @@ time (CVE-2021-25741), and no link is followed at an unmount.
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -146,7 +147,7 @@ def unmount_below(top: str) -> int:
 
     :raises OSError: one of them is in use, or otherwise refused; those above it stay.
     """
-    return sum(unmount(mount.mount_point) for mount in mountinfo.mounts_below(mountinfo.read(), top))
+    return sum(unmount(mount.mount_point) for mount in mountinfo.read_below(top))
 
 
 def clone_tree(source: str) -> int:
@@ -172,6 +173,20 @@ def is_memory(path: str) -> bool:
     :raises OSError: it cannot be looked at.
     """
     return syscalls.filesystem_type(path) == syscalls.TMPFS_MAGIC
+
+
+def has_tmpfs(path: str) -> bool:
+    """Whether a tmpfs is mounted on the directory *path* itself; the last name is no link.
+
+    The mount table is not read: it is long where many volumes are in memory.
+
+    :raises OSError: it is there, but cannot be looked at.
+    """
+    try:
+        here, above = os.lstat(path), os.lstat(f"{path}/..")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return stat.S_ISDIR(here.st_mode) and here.st_dev != above.st_dev and is_memory(path)
 
 
 def ensure_shared(directory: Path) -> bool:

@@ -47,11 +47,7 @@ class Tmpfs:
 
     def is_on(self, path: str) -> bool:
         """See :class:`Mounted`."""
-        real = os.path.realpath(path)
-        try:
-            return mountinfo.is_mount_point(mountinfo.read(), real) and mounts.is_memory(real)
-        except FileNotFoundError:
-            return False
+        return mounts.has_tmpfs(path)
 
     def mount(self, path: str) -> None:
         """See :class:`Mounted`; what lies in it never swaps, where the kernel can promise that."""

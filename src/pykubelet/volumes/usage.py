@@ -16,9 +16,8 @@ from typing import Final, Literal, Protocol
 
 from pykubelet.api.mounted import MountedVolume
 from pykubelet.base.layout import Layout
-from pykubelet.linux import diskusage
+from pykubelet.linux import diskusage, mounts
 from pykubelet.linux.diskusage import Limits
-from pykubelet.linux.mounts import is_memory
 
 from . import atomic_writer
 
@@ -120,7 +119,7 @@ def measure(
         inodes_free=told.inodes_free,
     )
     # A tmpfs holds nothing but the volume: it knows at once what a walk would find.
-    if method == "statfs" or _is_own_memory(path):
+    if method == "statfs" or mounts.has_tmpfs(path):
         return Measured(usage)
     stamp = _stamp(path) if method == "own files" else None
     if before is not None and stamp is not None and before.stamp == stamp:
@@ -142,10 +141,6 @@ def _stamp(path: str) -> tuple[str, int, int] | None:
         return None
     status = os.lstat(path)
     return version, status.st_ino, status.st_mtime_ns
-
-
-def _is_own_memory(path: str) -> bool:
-    return os.lstat(path).st_dev != os.lstat(os.path.dirname(path)).st_dev and is_memory(path)  # noqa: PTH120
 
 
 def _device_size(path: str) -> int:
