@@ -142,7 +142,8 @@ def mounts_below(table: Sequence[Mount], top: str) -> tuple[Mount, ...]:
         return tuple(below)
     depths = _depths(table)
     # What was mounted later comes first: it may cover what stands beside it on the same mount.
-    return tuple(sorted(reversed(below), key=lambda mount: -depths[mount.mount_id]))
+    below.reverse()
+    return tuple(sorted(below, key=lambda mount: -depths[mount.mount_id]))
 
 
 def read_below(top: str, path: Path = _SELF) -> tuple[Mount, ...]:
