@@ -11,8 +11,11 @@ from pykubelet.api.volumes import (
     VolumeMount,
 )
 from pykubelet.volumes.book import Book
-from pykubelet.volumes.reconcile import Order, Renewal, reconcile
+from pykubelet.volumes.doors import NoAttachments
+from pykubelet.volumes.orders import Order, Renewal
+from pykubelet.volumes.reconcile import reconcile
 from pykubelet.volumes.state import VolumeKey
+from pykubelet.volumes.stories import stories
 
 PLUGINS = {
     "configMap": "kubernetes.io/configmap",
@@ -48,18 +51,21 @@ class World:
         self.book.refresh(uid, cause, now, shows)
 
     def orders(self, now):
-        plan = reconcile(self.book.situation(now, sources_ready=True))
+        plan = reconcile(self.book.situation(now, sources_ready=True, attachments=NoAttachments()))
         for order in plan.orders:
             self.book.begin(order, now)
         return [(order.kind, order.target.name, order.cause) for order in plan.orders]
 
     def done(self, key, now, renewal=None):
+        order = self.book.flight.running[key]
         self.book.mounted(key, MountedVolume(key.name), now, renewal)
-        self.book.end(key)
+        self.book.flight.succeeded(order)
+        self.book.flight.end(order)
 
     def failed(self, kind, key, now):
-        setback = self.book.failed(Order(kind, key, "why"), "no", now)
-        self.book.end(key)
+        order = Order(kind, key, "why")
+        setback = self.book.failed(order, "no", now, "unchanged", None)
+        self.book.flight.end(order)
         return setback
 
 
@@ -101,7 +107,9 @@ def test_a_failed_refresh_is_tried_again_and_stays_mounted(world):
     world.orders(10.0)
     assert world.failed("refresh", MAP, 11.0).not_before == 11.5
     assert world.orders(11.4) == []
-    (told,) = (story for story in world.book.stories("uid-1", 11.4) if story.volume == "map")
+    (told,) = (
+        story for story in stories(world.book, NoAttachments(), "uid-1", 11.4) if story.volume == "map"
+    )
     assert (told.state, told.failures, told.error) == ("mounted", 1, "no")
     assert (told.since, told.next_try) == (pytest.approx(11.4), pytest.approx(0.1))
     assert world.orders(11.5) == [("refresh", "map", "why")]
@@ -109,7 +117,7 @@ def test_a_failed_refresh_is_tried_again_and_stays_mounted(world):
     world.refresh("uid-1", "it changed again", 12.1)
     assert world.orders(12.1) == [("refresh", "map", "it changed again")]
     world.done(MAP, 13.0)
-    assert {story.error for story in world.book.stories("uid-1", 13.0)} == {""}
+    assert {story.error for story in stories(world.book, NoAttachments(), "uid-1", 13.0)} == {""}
 
 
 def test_a_mount_that_waits_is_tried_at_once_when_something_changed(world):
@@ -138,7 +146,7 @@ def test_a_pod_that_changed_is_shown(change, refreshed):
         world.done(VolumeKey("uid-1", PLUGINS[{"map": "configMap", "told": "downwardAPI"}[name]], name), 0.0)
     assert world.orders(1.0) == []
     world.pods = [pod_that(**{"labels": {"a": "0"}} | change)]
-    world.book.asked_by(world.pods[0])
+    world.book.wants.asked_by(world.pods[0])
     assert world.orders(2.0) == [("refresh", name, "the pod changed") for name in refreshed]
     assert world.orders(3.0) == []
 
@@ -159,8 +167,10 @@ def pod_that(*, spec=False, **metadata):
 
 def test_what_is_gone_is_not_renewed(world):
     world.done(MAP, 0.0, Renewal(60.0, "a while"))
-    world.book.gone(MAP)
+    world.book.gone(MAP, 70.0)
     world.pods = []
     world.refresh("uid-1", "it changed", 70.0)
-    assert reconcile(world.book.situation(70.0, sources_ready=False)).orders == ()
+    assert (
+        reconcile(world.book.situation(70.0, sources_ready=False, attachments=NoAttachments())).orders == ()
+    )
     assert world.book._renewals == {}

@@ -21,7 +21,7 @@ def volume(layout, plugin, name, uid="uid-1"):
 
 def test_nothing_is_found_where_nothing_is(layout):
     assert disk.pod_directories(layout) == frozenset()
-    assert disk.volumes_found(layout) == frozenset()
+    assert disk.volumes_found(layout) == {}
     disk.remove_pod_directory(layout, "uid-1")
 
 
@@ -31,10 +31,14 @@ def test_what_was_left_is_found(layout):
     (layout.pods / "uid-3").mkdir()
     (layout.pods / "file").touch()
     (layout.pods / "link").symlink_to("uid-1")
+    devices = layout.pod_devices("uid-2") / "kubernetes.io~csi"
+    devices.mkdir(parents=True)
+    (devices / "pvc-2").symlink_to("/dev/null")
     assert disk.pod_directories(layout) == {"uid-1", "uid-2", "uid-3"}
     assert disk.volumes_found(layout) == {
-        VolumeKey("uid-1", "kubernetes.io/empty-dir", "data"),
-        VolumeKey("uid-2", "kubernetes.io/csi", "pvc-1"),
+        VolumeKey("uid-1", "kubernetes.io/empty-dir", "data"): False,
+        VolumeKey("uid-2", "kubernetes.io/csi", "pvc-1"): False,
+        VolumeKey("uid-2", "kubernetes.io/csi", "pvc-2"): True,
     }
 
 

@@ -4,62 +4,22 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.volumes.managed import Node, inline, pod_of, until
 
-from pykubelet.api.core import Container, Pod, PodSpec
-from pykubelet.api.meta import ObjectMeta
 from pykubelet.api.mounted import MountedVolume
 from pykubelet.api.objects import ConfigMap, Secret
 from pykubelet.api.volumes import (
     ConfigMapVolumeSource,
     CSIVolumeSource,
-    EmptyDirVolumeSource,
     SecretVolumeSource,
-    Volume,
-    VolumeMount,
 )
 from pykubelet.base.clock import LoopClock
 from pykubelet.base.errors import VolumeError
-from pykubelet.base.layout import Layout
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.linux import mountinfo, mounts
-from pykubelet.volumes import Feeds, VolumeManager
+from pykubelet.volumes import Feeds
 from pykubelet.volumes.content_volume import Content
 from pykubelet.volumes.empty_dir import EmptyDir
-
-
-def pod_of(uid="uid-1", *volumes, medium="", **sources):
-    made = [Volume(name=name, emptyDir=EmptyDirVolumeSource(medium=medium)) for name in volumes]
-    made += [_volume(name, source) for name, source in sources.items()]
-    mounted = [VolumeMount(name=volume.name, mountPath=f"/{volume.name}") for volume in made]
-    return Pod(
-        metadata=ObjectMeta(name="web", namespace="shop", uid=uid),
-        spec=PodSpec(volumes=made, containers=[Container(name="box", volumeMounts=mounted)]),
-    )
-
-
-def _volume(name, source):
-    if isinstance(source, SecretVolumeSource):
-        return Volume(name=name, secret=source)
-    if isinstance(source, ConfigMapVolumeSource):
-        return Volume(name=name, configMap=source)
-    return Volume(name=name, csi=source)
-
-
-class Story:
-    """Journal and events, kept."""
-
-    def __init__(self):
-        self.decisions, self.events, self.causes = [], [], []
-
-    def record(self, decision, text, *, pod=None, container="", cause="", **facts):
-        self.decisions.append((decision, facts.get("volume")))
-        self.causes.append((decision, cause))
-
-    def pod_event(self, pod, kind, reason, message, *, field_path=""):
-        self.events.append((pod.name, kind, reason, message))
-
-    def node_event(self, kind, reason, message):
-        raise AssertionError("volumes say nothing about the node")
 
 
 class Slow:
@@ -115,39 +75,6 @@ class SlowContent:
         self.over.append(uid)
 
 
-class Node:
-    """The manager and what surrounds it."""
-
-    def __init__(self, root):
-        self.layout = Layout(root=root)
-        self.pods, self.over, self.ending = [], set(), set()
-        self.ready = True
-        self.asked = 0
-        self.story = Story()
-        self.manager = None
-
-    def desired(self):
-        self.asked += 1
-        return self.pods
-
-    async def start(self, **options):
-        named = lambda uid: any(pod.metadata.uid == uid for pod in self.pods)  # noqa: E731
-        self.manager = VolumeManager(
-            self.layout,
-            LoopClock(),
-            self.story,
-            self.story,
-            desired_pods=self.desired,
-            may_remove=lambda uid: uid in self.over or not named(uid),
-            sources_ready=lambda: self.ready,
-            node_allocatable_memory=lambda: 1 << 20,
-            ending=lambda uid: uid in self.ending,
-            **options,
-        )
-        await self.manager.start()
-        return self.manager
-
-
 @pytest.fixture
 async def node(tmp_path):
     made = Node(tmp_path)
@@ -171,16 +98,6 @@ def content(blockbuster):
 
 def mapped(uid="uid-1", name="settings"):
     return pod_of(uid, conf=ConfigMapVolumeSource(name=name, defaultMode=0o644))
-
-
-async def inline(work):
-    return work()
-
-
-async def until(condition):
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def points(node):
@@ -605,9 +522,9 @@ async def test_a_wait_that_is_cancelled_leaves_no_trace(node):
     pod = pod_of("uid-1", "data")
     owner = TaskOwner("test")
     owner.spawn("waiting", manager.wait_ready(pod))
-    await until(lambda: not manager._waiters.idle)
+    await until(lambda: not manager._waits.waiters.idle)
     await owner.close()
-    assert manager._waiters.idle
+    assert manager._waits.waiters.idle
 
 
 @pytest.mark.integration

@@ -2,23 +2,25 @@ import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from pykubelet.volumes.reconcile import (
+from pykubelet.volumes.orders import (
     LONGEST_WAIT,
+    DeviceState,
+    Need,
     Order,
+    Refusal,
     Renewal,
     Setback,
     Situation,
     next_look,
-    reconcile,
     set_back,
 )
-from pykubelet.volumes.state import VolumeKey
+from pykubelet.volumes.reconcile import in_use, reconcile
+from pykubelet.volumes.state import DeviceKey, SourceKey, VolumeKey
 
 A = VolumeKey("pod-a", "kubernetes.io/empty-dir", "data")
 B = VolumeKey("pod-b", "kubernetes.io/host-path", "logs")
+MOUNTING = Order("mount", A, "")
 DUE, LATER = Renewal(100.0, "the config map changed"), Renewal(160.0, "nothing was told", routine=True)
 
 QUIET = Situation(
@@ -27,7 +29,7 @@ QUIET = Situation(
     named=frozenset(),
     actual={},
     directories=frozenset(),
-    running=frozenset(),
+    running={},
     setbacks={},
     renewals={},
     sources_ready=True,
@@ -50,24 +52,24 @@ def orders(**changes):
         ({"wanted": {A}, "kept": {"pod-a"}}, [("mount", A)]),
         ({"wanted": {A}, "actual": {A: "mounted"}}, []),
         ({"wanted": {A}, "actual": {A: "uncertain"}}, [("mount", A)]),
-        ({"wanted": {A}, "running": {A}}, []),
+        ({"wanted": {A}, "running": {A: MOUNTING}}, []),
         ({"actual": {A: "mounted"}}, [("unmount", A)]),
         ({"actual": {A: "uncertain"}}, [("unmount", A)]),
         ({"actual": {A: "mounted"}, "kept": {"pod-a"}}, []),
-        ({"actual": {A: "mounted"}, "running": {A}}, []),
+        ({"actual": {A: "mounted"}, "running": {A: MOUNTING}}, []),
         ({"actual": {A: "mounted"}, "sources_ready": False}, []),
         ({"wanted": {B}, "actual": {A: "mounted"}, "sources_ready": False}, [("mount", B)]),
         ({"directories": {"pod-a"}}, [("clean", "pod-a")]),
         ({"directories": {"pod-a"}, "named": {"pod-a"}}, []),
         ({"directories": {"pod-a"}, "kept": {"pod-a"}}, []),
         ({"directories": {"pod-a"}, "sources_ready": False}, []),
-        ({"directories": {"pod-a"}, "running": {"pod-a"}}, []),
-        ({"directories": {"pod-a"}, "running": {A}}, []),
+        ({"directories": {"pod-a"}, "running": {"pod-a": Order("clean", "pod-a", "")}}, []),
+        ({"directories": {"pod-a"}, "running": {A: MOUNTING}}, []),
         ({"directories": {"pod-a"}, "actual": {A: "mounted"}}, [("unmount", A)]),
         ({"wanted": {A}, "actual": {A: "mounted"}, "renewals": {A: DUE}}, [("refresh", A)]),
         ({"wanted": {A}, "actual": {A: "mounted"}, "renewals": {A: LATER}}, []),
         ({"wanted": {A}, "actual": {A: "mounted"}, "renewals": {A: LATER}, "now": 160.0}, [("refresh", A)]),
-        ({"wanted": {A}, "actual": {A: "mounted"}, "renewals": {A: DUE}, "running": {A}}, []),
+        ({"wanted": {A}, "actual": {A: "mounted"}, "renewals": {A: DUE}, "running": {A: MOUNTING}}, []),
         ({"wanted": {A}, "actual": {A: "uncertain"}, "renewals": {A: DUE}}, [("mount", A)]),
         ({"wanted": {A}, "renewals": {A: DUE}}, [("mount", A)]),
         ({"actual": {A: "mounted"}, "kept": {"pod-a"}, "renewals": {A: DUE}}, []),
@@ -87,7 +89,7 @@ def test_what_is_ordered(changes, wanted):
 
 
 def test_a_setback_holds_up_only_the_same_operation():
-    waiting = {A: Setback("mount", 3, 90.0, 104.0, "no")}
+    waiting = {(A, "mount"): Setback(3, 90.0, 104.0, "no")}
     held = plan(wanted={A}, setbacks=waiting)
     assert held.orders == ()
     assert held.wake_at == 104.0
@@ -98,7 +100,7 @@ def test_a_setback_holds_up_only_the_same_operation():
 def test_a_refresh_waits_for_its_time_and_for_its_setback():
     there = {"wanted": {A}, "actual": {A: "mounted"}}
     assert plan(**there, renewals={A: LATER}).wake_at == 160.0
-    waiting = {A: Setback("refresh", 2, 90.0, 104.0, "no")}
+    waiting = {(A, "refresh"): Setback(2, 90.0, 104.0, "no")}
     held = plan(**there, renewals={A: DUE}, setbacks=waiting)
     assert (held.orders, held.wake_at) == ((), 104.0)
     assert plan(**there, renewals={A: LATER}, setbacks=waiting).wake_at == 160.0
@@ -122,13 +124,11 @@ def test_when_contents_are_looked_at_again(age, at, routine):
 def test_waits_double_up_to_the_limit():
     setback, waits = None, []
     for _ in range(11):
-        setback = set_back(setback, "mount", "no", 10.0)
+        setback = set_back(setback, "no", 10.0)
         waits.append(setback.not_before - 10.0)
     assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
     assert setback.failures == 11
     assert setback.first == 10.0
-    again = set_back(setback, "unmount", "no", 20.0)
-    assert (again.failures, again.first, again.not_before) == (1, 20.0, 20.5)
 
 
 def test_an_order_tells_its_cause():
@@ -137,163 +137,123 @@ def test_an_order_tells_its_cause():
     assert order.uid == "pod-a"
 
 
-# --- the whole life of a node, in small ------------------------------------------
+# --- volumes on devices -----------------------------------------------------------
 
-KEYS = tuple(
-    VolumeKey(f"pod-{pod}", "kubernetes.io/empty-dir", f"v{v}") for pod in range(3) for v in range(2)
+D = "kubernetes.io/csi/driver^1"
+KEY = DeviceKey(D)
+P = VolumeKey("pod-a", "kubernetes.io/csi", "pv")
+Q = VolumeKey("pod-b", "kubernetes.io/csi", "pv")
+SOURCE = SourceKey("pod-a", "data")
+PLAIN, ATTACHED = DeviceState(), DeviceState(attachable=True, attached="yes")
+STAGED = DeviceState(attachable=True, attached="yes", staged="mounted")
+UNSURE = DeviceState(attachable=True, attached="yes", staged="uncertain", found=True)
+UNREAD = DeviceState(attached="uncertain", staged="uncertain", found=True)
+NEED = Need(D, attachable=True)
+ALONE = Need(D, alone=True)
+WANTED = {"wanted": {P}, "kept": {"pod-a"}, "needs": {P: NEED}}
+FREE = {"wanted": {P}, "kept": {"pod-a"}, "needs": {P: Need(D)}}
+BOTH = {"wanted": {P, Q}, "kept": {"pod-a", "pod-b"}, "needs": {P: Need(D), Q: Need(D)}}
+THERE = {"actual": {P: "mounted"}, "rests": {P: D}}
+
+
+def busy(kind, target):
+    return {target: Order(kind, target, "", device=D)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({"unresolved": {SOURCE: False}}, [("resolve", SOURCE)]),
+        ({"unresolved": {SOURCE: True}, "running": {SOURCE: Order("resolve", SOURCE, "")}}, []),
+        # Attaching: only after a status told of it, and only if it may be there.
+        (WANTED, []),
+        (WANTED | {"told": {D}}, []),
+        (WANTED | {"visible": {D}}, []),
+        (WANTED | {"told": {D}, "visible": {D}}, [("attach", KEY)]),
+        (WANTED | {"told": {D}, "visible": {D}, "devices": {D: UNREAD}}, []),
+        (WANTED | {"told": {D}, "visible": {D}, "devices": {D: ATTACHED}}, [("stage", KEY)]),
+        # Staging, then mounting; each of one volume at a time.
+        (FREE, [("stage", KEY)]),
+        (FREE | {"devices": {D: DeviceState(staged="uncertain")}}, [("stage", KEY)]),
+        (FREE | {"devices": {D: STAGED}}, [("mount", P)]),
+        (FREE | {"devices": {D: UNREAD}}, [("stage", KEY)]),
+        (FREE | {"running": busy("stage", KEY)}, []),
+        (FREE | {"devices": {D: STAGED}, "running": busy("unmount", Q)}, []),
+        (FREE | {"devices": {D: STAGED}, "running": busy("expand", Q)}, []),
+        (BOTH, [("stage", KEY)]),
+        (BOTH | {"devices": {D: STAGED}}, [("mount", P)]),
+        (BOTH | {"devices": {D: STAGED}} | THERE, [("mount", Q)]),
+        ({"wanted": {P}, "needs": {P: Need()}}, [("mount", P)]),
+        # Afterwards.
+        (FREE | {"devices": {D: STAGED}, "growing": {P}} | THERE, [("expand", P)]),
+        (FREE | {"devices": {D: STAGED}, "growing": {P}, "renewals": {P: DUE}} | THERE, [("refresh", P)]),
+        (FREE | {"devices": {D: STAGED}, "growing": {P}, "running": busy("unmount", Q)} | THERE, []),
+        ({"devices": {D: STAGED}, "growing": {P}, "kept": {"pod-a"}} | THERE, []),
+        # Away: unmount, unstage, detach.
+        ({"devices": {D: STAGED}} | THERE, [("unmount", P)]),
+        ({"devices": {D: STAGED}, "kept": {"pod-a"}} | THERE, []),
+        ({"devices": {D: STAGED}, "sources_ready": False} | THERE, []),
+        ({"devices": {D: UNREAD}, "attachments_known": False} | THERE, []),
+        ({"devices": {D: STAGED}, "running": busy("mount", Q)} | THERE, []),
+        ({"devices": {D: STAGED}, "running": busy("unmount", Q)} | THERE, [("unmount", P)]),
+        ({"devices": {D: STAGED}}, [("unstage", KEY)]),
+        ({"devices": {D: STAGED}, "sources_ready": False}, []),
+        ({"devices": {D: UNSURE}, "attachments_known": False}, []),
+        ({"devices": {D: UNSURE}}, [("unstage", KEY)]),
+        ({"devices": {D: UNSURE}, "unresolved": {SOURCE: False}}, [("resolve", SOURCE)]),
+        (
+            {
+                "devices": {D: UNSURE},
+                "unresolved": {SOURCE: False},
+                "setbacks": {(SOURCE, "resolve"): Setback(1, 90.0, 104.0, "not bound")},
+            },
+            [("unstage", KEY)],
+        ),
+        ({"devices": {D: STAGED}, "running": busy("unmount", P)}, []),
+        ({"devices": {D: ATTACHED}}, [("detach", KEY)]),
+        ({"devices": {D: PLAIN}}, []),
+        ({"devices": {D: ATTACHED}, "running": busy("attach", KEY)}, []),
+        (WANTED | {"devices": {D: STAGED}}, [("mount", P)]),
+    ],
 )
-UIDS = ("pod-0", "pod-1", "pod-2")
+def test_what_is_ordered_of_devices(changes, wanted):
+    assert orders(**changes) == wanted
 
 
-class Node:
-    """A disk, a set of pods and the core; operations end, fail or are cut when the test says so."""
-
-    def __init__(self):
-        self.disk, self.dirs = set(), set()
-        self.named, self.live, self.ready = set(), set(), True
-        self.now = 0.0
-        self.newest, self.shown = dict.fromkeys(KEYS, 0), {}
-        self.restart()
-
-    def restart(self):
-        self.actual = dict.fromkeys(self.disk, "uncertain")
-        self.running, self.setbacks = {}, {}
-        # A new life sets up everything anew: what is shown need not be remembered.
-        self.renewals, self.taken = {}, {}
-
-    def plan(self):
-        return reconcile(
-            Situation(
-                wanted={key for key in KEYS if key.uid in self.named and key.uid in self.live},
-                kept=self.live,
-                named=self.named,
-                actual=self.actual,
-                directories=frozenset(self.dirs),
-                running=self.running.keys(),
-                setbacks=self.setbacks,
-                renewals=self.renewals,
-                sources_ready=self.ready,
-                now=self.now,
-            )
-        )
-
-    def step(self):
-        made = self.plan()
-        for order in made.orders:
-            assert order.target not in self.running, "one operation at a time"
-            self.check(order)
-            self.running[order.target] = order
-            if order.kind in ("mount", "refresh"):
-                self.taken[order.target] = self.newest[order.target]
-                self.renewals.pop(order.target, None)
-        return made
-
-    def change(self, uid):
-        for key in KEYS:
-            if key.uid == uid:
-                self.newest[key] += 1
-                self.renewals[key] = Renewal(self.now, "changed")
-
-    def check(self, order):
-        if order.kind in ("mount", "refresh"):
-            assert order.uid in self.live
-            assert (self.actual.get(order.target) == "mounted") == (order.kind == "refresh")
-        else:
-            assert self.ready
-            assert order.uid not in self.live, "what is in use stays"
-        if order.kind == "clean":
-            assert not any(key.uid == order.uid for key in self.disk), "no volume is left inside"
-
-    def finish(self, target, outcome):
-        order = self.running.pop(target)
-        if order.kind == "clean":
-            if outcome == "done":
-                self.dirs.discard(target)
-        elif order.kind == "refresh":
-            if outcome == "done":
-                self.shown[target] = self.taken[target]
-            else:
-                self.renewals.setdefault(target, Renewal(self.now, "again"))
-        elif order.kind == "mount":
-            if outcome == "done":
-                self.shown[target] = self.taken[target]
-            if outcome != "failed early":
-                self.disk.add(target)
-                self.dirs.add(target.uid)
-            self.actual[target] = "mounted" if outcome == "done" else "uncertain"
-        elif outcome == "done":
-            self.disk.discard(target)
-            self.actual.pop(target, None)
-        else:
-            self.actual[target] = "uncertain"
-        if outcome == "done":
-            self.setbacks.pop(target, None)
-        else:
-            self.setbacks[target] = set_back(self.setbacks.get(target), order.kind, "no", self.now)
-
-    def settle(self):
-        for _ in range(200):
-            made = self.step()
-            if not self.running and made.wake_at is None:
-                return
-            for target in list(self.running):
-                self.finish(target, "done")
-            if made.wake_at is not None:
-                self.now = max(self.now, made.wake_at)
-        raise AssertionError("it never comes to rest")
+def test_a_volume_for_one_pod_only():
+    both = {"wanted": {P, Q}, "needs": {P: ALONE, Q: ALONE}, "devices": {D: STAGED}}
+    there = {"actual": {Q: "mounted"}, "rests": {Q: D}}
+    (order,) = plan(**both, **there, kept={"pod-a", "pod-b"}).orders
+    assert (order.target, order.device) == (P, "")
+    assert order.refusal == Refusal(
+        "SetUp", "volume uses the ReadWriteOncePod access mode and is already in use by another pod"
+    )
+    # The other pod is just leaving: that is waited for without a word.
+    alone = {"wanted": {P}, "needs": {P: ALONE}, "devices": {D: STAGED}}
+    assert orders(**alone, **there, kept={"pod-a"}) == [("unmount", Q)]
+    assert orders(**alone, **there, kept={"pod-a"}, sources_ready=False) == []
 
 
-moves = st.one_of(
-    st.tuples(st.just("add"), st.sampled_from(UIDS)),
-    st.tuples(st.just("delete"), st.sampled_from(UIDS)),
-    st.tuples(st.just("end"), st.sampled_from(UIDS)),
-    st.tuples(st.just("change"), st.sampled_from(UIDS)),
-    st.tuples(st.just("time"), st.floats(0, 200)),
-    st.tuples(st.just("restart"), st.booleans()),
-    st.tuples(st.just("sources"), st.booleans()),
-    st.tuples(
-        st.just("finish"), st.tuples(st.integers(0, 9), st.sampled_from(["done", "failed", "failed early"]))
-    ),
-)
+def test_a_refusal_is_told_and_waits_by_itself():
+    refused = Need(D, refusal=Refusal("NodeAffinity check", "no matching NodeSelectorTerms"))
+    both = BOTH | {"needs": {P: refused, Q: Need(D)}, "devices": {D: STAGED}}
+    assert [(order.target, order.refusal is None) for order in plan(**both).orders] == [(P, False), (Q, True)]
+    held = {(P, "mount"): Setback(3, 90.0, 104.0, "no matching NodeSelectorTerms")}
+    assert orders(**both, setbacks=held) == [("mount", Q)]
 
 
-def apply(node, move, value):
-    if move == "add":
-        node.named.add(value)
-        node.live.add(value)
-    elif move == "delete":
-        node.named.discard(value)
-    elif move == "end":
-        node.live.discard(value)
-    elif move == "change":
-        node.change(value)
-    elif move == "time":
-        node.now += value
-    elif move == "sources":
-        node.ready = value
-    elif move == "restart":
-        # Cut off in flight: what ran may have happened or not.
-        for target in list(node.running):
-            node.finish(target, "done" if value else "failed")
-        node.restart()
-    elif node.running:
-        index, outcome = value
-        node.finish(sorted(node.running, key=str)[index % len(node.running)], outcome)
+def test_a_failed_mount_holds_up_the_device_for_all():
+    held = {(KEY, "mount"): Setback(3, 90.0, 104.0, "no")}
+    waiting = plan(**BOTH, devices={D: STAGED}, setbacks=held)
+    assert (waiting.orders, waiting.wake_at) == ((), 104.0)
+    assert orders(devices={D: STAGED}, setbacks=held, **THERE) == [("unmount", P)]
 
 
-@settings(max_examples=150)
-@given(st.lists(moves, max_size=40))
-def test_actual_ends_as_desired_and_nothing_leaks(history):
-    node = Node()
-    for move, value in history:
-        apply(node, move, value)
-        node.step()
-    node.ready = True
-    # Every pod that no source names comes to its end.
-    node.live &= node.named
-    node.settle()
-    wanted = {key for key in KEYS if key.uid in node.named and key.uid in node.live}
-    assert {key for key, condition in node.actual.items() if condition == "mounted"} == wanted
-    assert node.disk == wanted
-    assert {key: node.shown[key] for key in wanted} == {key: node.newest[key] for key in wanted}
-    assert node.dirs <= node.named
+def test_what_the_status_lists_as_in_use():
+    def names(**changes):
+        return in_use(dataclasses.replace(QUIET, **changes))
+
+    assert names(**WANTED) == {D}
+    assert names(**FREE) == frozenset()
+    assert names(devices={D: ATTACHED}) == {D}
+    assert names(devices={D: PLAIN}) == frozenset()

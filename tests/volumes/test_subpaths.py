@@ -31,7 +31,7 @@ class Room:
 
     def prepare(self, subpath, index=0, container="box"):
         mounted = MountedVolume("data", str(self.volume))
-        return subpaths.prepare(self.layout, "uid-1", mounted, container, index, subpath)
+        return subpaths.prepare(self.layout, "uid-1", mounted, mounted.name, container, index, subpath)
 
     def mounts(self):
         return mountinfo.mounts_below(mountinfo.read(), str(self.top))
@@ -162,9 +162,9 @@ def test_only_one_volume_is_cleaned_and_nothing_inside_is_deleted(room):
     (room.volume / "sub" / "file").touch()
     room.prepare("sub")
     other = MountedVolume("other", str(room.volume))
-    subpaths.prepare(room.layout, "uid-1", other, "box", 1, "sub")
+    subpaths.prepare(room.layout, "uid-1", other, "pv-other", "box", 1, "sub")
     assert subpaths.clean(room.layout, "uid-1", "data") == 1
-    assert [mount.mount_point for mount in room.mounts()] == [str(room.top / "other" / "box" / "1")]
+    assert [mount.mount_point for mount in room.mounts()] == [str(room.top / "pv-other" / "box" / "1")]
     assert (room.volume / "sub" / "file").exists()
 
 

@@ -98,6 +98,10 @@ class Layout:
         """Directory of one volume of the pod; *plugin* is its unescaped name."""
         return self.pod_volumes(uid) / escape_plugin(plugin) / escape_plugin(name)
 
+    def pod_devices(self, uid: str) -> Path:
+        """Directory of the links to the pod's block devices, one directory a plug-in below it."""
+        return self.pod(uid) / "volumeDevices"
+
     def pod_plugin(self, uid: str, plugin: str, name: str) -> Path:
         """Directory of a plug-in's notes on one volume of the pod (the ``ready`` marker)."""
         return self.pod(uid) / "plugins" / escape_plugin(plugin) / escape_plugin(name)

@@ -3,20 +3,27 @@
 Only the manager writes to it, on the event loop; it does no I/O.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Final
 
 from pykubelet.api.core import Pod
 from pykubelet.api.mounted import MountedVolume
 from pykubelet.api.volumes import Volume
+from pykubelet.base.errors import Left
 
-from . import payload
-from .desired import PodVolumesWanted, volumes_of
-from .reconcile import Order, Renewal, Setback, Situation, Target, set_back, uid_of
-from .state import Condition, VolumeKey, Wanted
-from .story import StoryState, VolumeStory
+from .devices import Devices
+from .doors import Attachments
+from .flight import Flight
+from .orders import Kind, Order, Renewal, Setback, Situation, Target, uid_of
+from .plugin import Found
+from .sizes import Sizes
+from .state import Condition, DeviceKey, SourceKey, VolumeKey, Wanted
+from .wants import Wants
+
+_MOUNTING: Final[tuple[Kind, ...]] = ("mount", "refresh")
 
 
 class Book:
@@ -29,107 +36,151 @@ class Book:
         may_remove: Callable[[str], bool],
         ending: Callable[[str], bool],
         renewed: AbstractSet[str] = frozenset(),
+        sources: Collection[str] = (),
+        node_labels: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """*plugins* tells the plug-in's name for each kind of volume that can be had.
+        """*plugins* tells the plug-in's name for each kind of volume that is made from the pod's spec.
 
-        *renewed* are names of plug-ins whose volumes' contents may change while pods use them.
+        *renewed* are names of plug-ins whose volumes' contents may change while pods use them;
+        *sources* the kinds of volume behind which something is to be found out.
         """
-        self._plugins = plugins
         self._renewed = renewed
         self._desired_pods = desired_pods
         self._may_remove = may_remove
         self._ending = ending
+        self._node_labels = node_labels
+        self.wants = Wants(plugins, sources)
+        self.devices = Devices()
+        self.sizes = Sizes()
+        self.flight = Flight()
         #: UIDs of pods that have a directory, as last seen.
         self.directories: frozenset[str] = frozenset()
-        self._asked: dict[str, tuple[Pod, PodVolumesWanted]] = {}
-        self._wanted: dict[VolumeKey, Wanted] = {}
         self._actual: dict[VolumeKey, Condition] = {}
-        self._ready: dict[str, dict[str, MountedVolume]] = {}
-        self._running: dict[Target, Order] = {}
-        self._setbacks: dict[Target, Setback] = {}
+        self._left: dict[VolumeKey, Found | None] = {}
+        self._mounted: dict[VolumeKey, MountedVolume] = {}
         self._renewals: dict[VolumeKey, Renewal] = {}
         self._since: dict[VolumeKey, float] = {}
 
     # --- desired --------------------------------------------------------------
 
-    def asked_by(self, pod: Pod) -> PodVolumesWanted:
-        """What the pod asks for; computed once for each version of the pod."""
-        uid = pod.metadata.uid
-        known = self._asked.get(uid)
-        if known is None or known[0] is not pod:
-            known = (pod, volumes_of(pod, self._plugins))
-            self._asked[uid] = known
-        return known[1]
-
     def doubt(self, uid: str) -> None:
         """The pod changed: whether it leaves a directory is to be looked at again."""
         self.directories |= {uid}
 
-    def wanted(self, key: VolumeKey) -> Wanted | None:
-        """The volume, if a pod that may run asks for it."""
-        return self._wanted.get(key)
+    def ask(self, uid: str, now: float) -> None:
+        """The pod is synced: what is behind its volumes is found out anew, and some are set up again."""
+        asked = self.wants.resolutions.ask(lambda source: source.uid == uid)
+        self.flight.retry(asked, ("resolve",), now)
+        for wanted in self.wants.of(uid):
+            if wanted.resolved is not None and wanted.resolved.republished:
+                self._renewals.setdefault(wanted.key, Renewal(now, "the pod is synced", routine=True))
 
-    def pod(self, uid: str) -> Pod | None:
-        """The pod as last seen."""
-        known = self._asked.get(uid)
-        return known[0] if known is not None else None
+    def ask_unattached(self, now: float) -> None:
+        """What drivers need may have changed: find it out anew for what is not there yet."""
+        waiting = {
+            SourceKey(each.key.uid, name)
+            for each in self.wants.all()
+            if not self.is_mounted(each.key)
+            for name in each.names
+        }
+        asked = self.wants.resolutions.ask(lambda source: source in waiting)
+        self.flight.retry(asked, ("resolve",), now)
 
-    def situation(self, now: float, *, sources_ready: bool) -> Situation:
+    def retry_attaching(self, now: float) -> None:
+        """The controller may have done its part: see at once."""
+        devices = {DeviceKey(each.unique_name) for each in self.wants.all() if each.device is not None}
+        self.flight.retry(devices, ("attach",), now)
+
+    def situation(self, now: float, *, sources_ready: bool, attachments: Attachments) -> Situation:
         """All that the core decides from."""
         pods = {pod.metadata.uid: pod for pod in self._desired_pods()}
         kept = {uid for uid in {*pods, *self.directories, *self._uids()} if not self._may_remove(uid)}
-        before, self._wanted = self._wanted, {}
-        for uid, pod in pods.items():
-            asked = self.asked_by(pod)
-            if uid in kept and not self._ending(uid):
-                self._wanted.update((wanted.key, wanted) for wanted in asked.volumes.values())
-        for key, wanted in self._wanted.items():
-            if key in before and _differs(before[key], wanted):
-                self._renew(key, "the pod changed", now)
-        self._prune(set(pods))
+        live = (pod for uid, pod in pods.items() if uid in kept and not self._ending(uid))
+        for key in self.wants.update(live, now):
+            self._renew(key, "the pod changed", now)
+        needs = self.wants.needs(self._node_labels(), self.is_mounted)
+        attachable = {need.device for need in needs.values() if need.attachable}
+        self._prune(set(pods), {need.device for need in needs.values()})
         return Situation(
-            wanted=self._wanted.keys(),
+            wanted=self.wants.keys(),
             kept=kept,
             named=pods.keys(),
             actual=self._actual,
             directories=self.directories,
-            running=self._running.keys(),
-            setbacks=self._setbacks,
+            running=self.flight.running,
+            setbacks=self.flight.setbacks,
             renewals=self._renewals,
             sources_ready=sources_ready,
             now=now,
+            unresolved=self.wants.resolutions.open(self.wants.sources),
+            needs=needs,
+            rests={key: device for key in self._actual if (device := self.device_of(key))},
+            devices=self.devices.states(),
+            told=frozenset(name for name in attachable if attachments.told(name)),
+            visible=frozenset(name for name in attachable if attachments.seen(name) is not False),
+            growing=frozenset(key for key in self._mounted if self._grows(key)),
+            attachments_known=self.devices.attachments_known,
         )
+
+    def _grows(self, key: VolumeKey) -> bool:
+        wanted = self.wants.get(key)
+        return wanted is not None and self.sizes.grows(wanted)
 
     def _uids(self) -> set[str]:
         return {key.uid for key in self._actual}
 
-    def _prune(self, named: set[str]) -> None:
-        """Forget pods of which nothing is left, and setbacks of what is wanted or there no more."""
-        alive = named | self._uids() | self.directories | {uid_of(target) for target in self._running}
-        for uid in self._asked.keys() - alive:
-            del self._asked[uid]
-        for target in list(self._setbacks):
-            known = target in self.directories if isinstance(target, str) else self._concerns(target)
-            if not known:
-                del self._setbacks[target]
-        for key in self._since.keys() - self._actual.keys() - self._wanted.keys():
-            del self._since[key]
-        for key in [key for key in self._renewals if not self._concerns(key)]:
-            del self._renewals[key]
+    def _prune(self, named: set[str], needed: set[str]) -> None:
+        """Forget pods of which nothing is left, and what is noted of what is wanted or there no more."""
+        running = {uid_of(target) for target in self.flight.running}
+        alive = named | self._uids() | self.directories | running
+        self.wants.prune(alive, self._concerns)
+        self.devices.keep({*needed, *(order.device for order in self.flight.running.values())})
+        self.sizes.keep({*self.devices, *(each.unique_name for each in self.wants.all_known())})
+        self.flight.prune(self._concerns)
+        for notes in (self._since, self._renewals):
+            for key in [key for key in notes if not self._concerns(key)]:
+                del notes[key]
 
-    def _concerns(self, key: VolumeKey) -> bool:
-        return key in self._wanted or key in self._actual or key in self._running
+    def _concerns(self, target: Target) -> bool:
+        if target in self.flight.running:
+            return True
+        if isinstance(target, VolumeKey):
+            return self.wants.get(target) is not None or target in self._actual
+        if isinstance(target, DeviceKey):
+            name = target.unique_name
+            return name in self.devices or any(each.unique_name == name for each in self.wants.all())
+        if isinstance(target, SourceKey):
+            return target in self.wants.sources
+        return target in self.directories
 
     # --- actual ---------------------------------------------------------------
 
-    def found(self, key: VolumeKey) -> None:
-        """An earlier life left it."""
+    def found(self, key: VolumeKey, what: Found | None) -> None:
+        """An earlier life left it; *what* is None when the disk does not tell more of it."""
         self._actual[key] = "uncertain"
+        self._left[key] = what
+        if what is not None and what.device is not None:
+            self.devices.found(what.device, key.plugin)
 
-    def uncertain(self, key: VolumeKey) -> None:
-        """It may be there, wholly or in part."""
-        self._actual[key] = "uncertain"
-        self._ready.get(key.uid, {}).pop(key.name, None)
+    def left_unreadable(self, key: VolumeKey) -> bool:
+        """Whether an earlier life left it, and nothing more is known of it."""
+        return key in self._left and self._left[key] is None
+
+    def device_of(self, key: VolumeKey) -> str:
+        """The device that the volume rests on; empty when on none."""
+        known, left = self.wants.known(key), self._left.get(key)
+        if known is not None:
+            return known.device.unique_name if known.device is not None else ""
+        return left.device.unique_name if left is not None and left.device is not None else ""
+
+    def unique_name(self, key: VolumeKey) -> str:
+        """Upstream's name of the volume on this node."""
+        return self.device_of(key) or key.unique_name
+
+    def is_block(self, key: VolumeKey) -> bool:
+        """Whether it is given to containers as a device."""
+        known, left = self.wants.known(key), self._left.get(key)
+        return known.block if known is not None else left is not None and left.block
 
     def mounted(
         self, key: VolumeKey, volume: MountedVolume, now: float, renewal: Renewal | None = None
@@ -138,129 +189,161 @@ class Book:
         if self._actual.get(key) != "mounted":
             self._since[key] = now
         self._actual[key] = "mounted"
-        self._setbacks.pop(key, None)
-        self._ready.setdefault(key.uid, {})[key.name] = volume
+        self._mounted[key] = volume
+        self._left.pop(key, None)
         if renewal is not None:
             # What changed meanwhile is not in it yet.
             self._renewals.setdefault(key, renewal)
 
+    def _mount_failed(self, key: VolumeKey, left: Left) -> None:
+        """It could not be set up, and *left* what is told; what was mounted stays so."""
+        condition = self._actual.get(key)
+        if left == "nothing" and condition == "uncertain" and key not in self._left:
+            del self._actual[key]
+        elif left == "something" and condition is None:
+            self._actual[key] = "uncertain"
+
     def refresh(self, uid: str, cause: str, now: float, shows: Callable[[Volume], bool]) -> None:
         """What the pod's volumes are made of changed: each that *shows* it is due at once."""
-        for key, wanted in self._wanted.items():
-            if key.uid == uid and shows(wanted.volume):
-                self._renew(key, cause, now)
+        for wanted in self.wants.of(uid):
+            if shows(wanted.volume):
+                self._renew(wanted.key, cause, now)
 
     def _renew(self, key: VolumeKey, cause: str, now: float) -> None:
-        if key.plugin not in self._renewed:
-            return
-        self._renewals[key] = Renewal(now, cause)
-        setback = self._setbacks.get(key)
-        if setback is not None and setback.kind != "unmount":
+        if key.plugin in self._renewed:
+            self._renewals[key] = Renewal(now, cause)
             # What was missing may be there now.
-            self._setbacks[key] = replace(setback, not_before=now)
+            self.flight.retry([key], _MOUNTING, now)
 
     def is_mounted(self, key: VolumeKey) -> bool:
         """Whether it is there."""
         return self._actual.get(key) == "mounted"
 
-    def gone(self, key: VolumeKey) -> None:
+    def gone(self, key: VolumeKey, now: float) -> None:
         """Nothing of it is left."""
+        device = self.device_of(key)
         self._actual.pop(key, None)
-        self._setbacks.pop(key, None)
+        self._left.pop(key, None)
+        self._mounted.pop(key, None)
         self._since.pop(key, None)
         self._renewals.pop(key, None)
-        ready = self._ready.get(key.uid, {})
-        ready.pop(key.name, None)
-        if not ready:
-            self._ready.pop(key.uid, None)
+        self.flight.clear(key)
+        if device:
+            # Another pod may have it now.
+            others = [each.key for each in self.wants.all() if each.unique_name == device]
+            self.flight.retry(others, _MOUNTING, now)
 
     def present(self, uid: str) -> list[VolumeKey]:
         """What is or may be there of the pod's volumes, or is being made."""
-        running = {target for target in self._running if isinstance(target, VolumeKey)}
+        running = {target for target in self.flight.running if isinstance(target, VolumeKey)}
         return [key for key in {*self._actual, *running} if key.uid == uid]
 
     def ready(self, uid: str) -> Mapping[str, MountedVolume]:
         """The pod's volumes that are there, by name."""
-        return MappingProxyType(dict(self._ready.get(uid, {})))
+        there = ((key, volume) for key, volume in self._mounted.items() if key.uid == uid)
+        return MappingProxyType(
+            {name: each for key, volume in there for name, each in self._named(key, volume)}
+        )
+
+    def _named(self, key: VolumeKey, volume: MountedVolume) -> list[tuple[str, MountedVolume]]:
+        known = self.wants.known(key)
+        if known is None or not known.specs:
+            return [(volume.name, volume)]
+        groups = known.pod.spec.securityContext
+        asked = groups.supplementalGroups if groups is not None else []
+        told: list[tuple[str, MountedVolume]] = []
+        for name, spec in known.specs.items():
+            gid = spec.gid if spec.gid not in asked else None
+            read_only = volume.read_only or spec.read_only
+            told.append((name, replace(volume, name=name, read_only=read_only, gid=volume.gid or gid)))
+        return told
 
     def missing(self, pod: Pod) -> list[str]:
         """Names of the volumes that the pod's containers mount and that are not there."""
-        ready = self._ready.get(pod.metadata.uid, {})
-        return [name for name in self.asked_by(pod).names if name not in ready]
+        ready = self.ready(pod.metadata.uid)
+        return [name for name in self.wants.asked_by(pod).names if name not in ready]
 
-    def unprocessed(self, pod: Pod) -> list[str]:
-        """Names of those that nothing is done about."""
-        wanted = {key.name for key in self._wanted if key.uid == pod.metadata.uid}
-        return [name for name in self.asked_by(pod).names if name not in wanted]
+    def unattached(self, pod: Pod) -> list[Wanted]:
+        """Those that the controller has not attached yet."""
+        return [
+            each
+            for each in self.wants.of(pod.metadata.uid)
+            if each.resolved is not None
+            and each.resolved.attachable
+            and not self.devices.is_attached(each.unique_name)
+        ]
+
+    def settled(self, uid: str) -> bool:
+        """Whether nothing is still to be found out about the pod's volumes, at this try."""
+        resolutions = self.wants.resolutions
+        mine = [source for source in self.wants.sources if source.uid == uid]
+        return not any(
+            source in self.flight.running or not resolutions.error(source)
+            for source in resolutions.open(mine)
+        )
+
+    def problems(self, pod: Pod) -> dict[str, str]:
+        """Why volumes of the pod that are not there cannot be had, by name."""
+        told = dict(self.wants.asked_by(pod).problems)
+        for name in self.missing(pod):
+            error = self.wants.resolutions.error(SourceKey(pod.metadata.uid, name))
+            if error:
+                told[name] = error
+        return told
 
     # --- flight ---------------------------------------------------------------
 
     def begin(self, order: Order, now: float) -> None:
         """The order runs."""
-        self._running[order.target] = order
-        if isinstance(order.target, VolumeKey):
-            self._renewals.pop(order.target, None)
+        self.flight.begin(order)
+        target = order.target
+        if isinstance(target, SourceKey):
+            self.wants.resolutions.begun(target)
+        elif isinstance(target, DeviceKey) and order.kind == "unstage":
+            self.devices.uncertain(target.unique_name)
+        elif isinstance(target, VolumeKey) and order.kind != "expand":
+            self._renewals.pop(target, None)
             if order.kind != "refresh":
-                self._since[order.target] = now
+                self._since[target] = now
+            if order.kind == "unmount":
+                self._actual[target] = "uncertain"
+                self._mounted.pop(target, None)
 
-    def end(self, target: Target) -> None:
-        """Nothing runs for the target any more."""
-        self._running.pop(target, None)
-
-    def attempt(self, order: Order) -> int:
-        """Which try at the same operation this is, from 1."""
-        setback = self._setbacks.get(order.target)
-        return setback.failures + 1 if setback is not None and setback.kind == order.kind else 1
-
-    def failed(self, order: Order, error: str, now: float) -> Setback:
-        """The order failed; the wait that follows."""
-        key = order.target
-        setback = set_back(self._setbacks.get(key), order.kind, error, now)
-        if isinstance(key, VolumeKey) and order.kind != "unmount":
-            if key in self._renewals:
+    def failed(self, order: Order, error: str, now: float, left: Left, wanted: Wanted | None) -> Setback:
+        """The order failed, and *left* what is told; the wait that follows."""
+        target = order.target
+        setback = self.flight.failed(order, error, now)
+        if isinstance(target, SourceKey):
+            self.wants.resolutions.failed(target, error)
+        elif order.kind == "stage" and wanted is not None and wanted.device is not None:
+            self.devices.stage_failed(wanted.device, wanted.key.plugin, left)
+        elif isinstance(target, VolumeKey) and order.kind in _MOUNTING:
+            self._mount_failed(target, left)
+            if target in self._renewals:
                 # Something changed meanwhile: it may go well now.
-                setback = replace(setback, not_before=now)
+                self.flight.retry([order.slot], [order.kind], now)
             elif order.kind == "refresh":
-                self._renewals[key] = Renewal(now, order.cause)
-        self._setbacks[key] = setback
+                self._renewals[target] = Renewal(now, order.cause)
+            setback = self.flight.setbacks[order.slot, order.kind]
+        elif isinstance(target, VolumeKey) and order.kind == "unmount" and self.left_unreadable(target):
+            # As upstream it is tried once: what is left keeps the pod's directory.
+            self.gone(target, now)
         return setback
 
-    # --- its story ------------------------------------------------------------
+    # --- what its stories are made of -----------------------------------------
 
-    def stories(self, uid: str, now: float) -> tuple[VolumeStory, ...]:
-        """Where each of the pod's volumes stands, by name."""
-        asked = self._asked.get(uid)
-        problems = asked[1].problems if asked is not None else {}
-        stories = [VolumeStory(name, "", "impossible", error=text) for name, text in problems.items()]
-        keys = {key for key in {*self._wanted, *self._actual} if key.uid == uid}
-        stories += [self._story(key, now) for key in keys]
-        return tuple(sorted(stories, key=lambda story: story.volume))
+    def condition(self, key: VolumeKey) -> Condition | None:
+        """Whether it is there."""
+        return self._actual.get(key)
 
-    def _story(self, key: VolumeKey, now: float) -> VolumeStory:
-        since = now - self._since[key] if key in self._since else 0.0
-        setback = self._setbacks.get(key)
-        order = self._running.get(key)
-        state: StoryState
-        if self._actual.get(key) == "mounted" and (order is None or order.kind == "refresh"):
-            state = "mounted"
-        elif order is not None:
-            state = "mounting" if order.kind == "mount" else "unmounting"
-        else:
-            state = "waiting" if key in self._wanted else "left over"
-        if setback is None:
-            return VolumeStory(key.name, key.plugin, state, since)
-        next_try = max(0.0, setback.not_before - now) if order is None else None
-        if state != "mounted":
-            since = now - setback.first
-        return VolumeStory(key.name, key.plugin, state, since, setback.failures, setback.error, next_try)
+    def keys_of(self, uid: str) -> list[VolumeKey]:
+        """All volumes of the pod that are wanted or there."""
+        return [key for key in {*self.wants.keys(), *self._actual} if key.uid == uid]
 
+    def all_mounted(self) -> Iterable[VolumeKey]:
+        """All volumes that are there."""
+        return self._mounted.keys()
 
-def _differs(before: Wanted, wanted: Wanted) -> bool:
-    """Whether something changed of the pod that its volume may show."""
-    if before.pod is wanted.pod:
-        return False
-    if before.pod.spec != wanted.pod.spec:
-        return True
-    old, new = before.pod.metadata, wanted.pod.metadata
-    changed = old.labels != new.labels or old.annotations != new.annotations
-    return changed and payload.tells_of_pod(wanted.volume)
+    def since(self, key: VolumeKey) -> float | None:
+        """When it came into its state; seconds of the monotonic clock."""
+        return self._since.get(key)

@@ -6,6 +6,7 @@ Nothing here follows a link, enters a mount, or deletes what is in a volume. Blo
 import contextlib
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -28,18 +29,21 @@ def pod_directories(layout: Layout) -> frozenset[str]:
     return frozenset(_directories(os.fspath(layout.pods)))
 
 
-def volumes_found(layout: Layout) -> frozenset[VolumeKey]:
-    """Every volume that has a directory, whichever plug-in made it.
+def volumes_found(layout: Layout) -> Mapping[VolumeKey, bool]:
+    """Every volume that has a directory or a device, whichever plug-in made it; whether it is a device.
 
     :raises OSError: a directory cannot be read.
     """
-    found: set[VolumeKey] = set()
+    found: dict[VolumeKey, bool] = {}
     for uid in _directories(os.fspath(layout.pods)):
-        top = os.fspath(layout.pod_volumes(uid))
-        for plugin in _directories(top):
+        devices, volumes = os.fspath(layout.pod_devices(uid)), os.fspath(layout.pod_volumes(uid))
+        for plugin in _directories(devices):
             name = plugin.replace("~", "/")
-            found |= {VolumeKey(uid, name, volume) for volume in _directories(f"{top}/{plugin}")}
-    return frozenset(found)
+            found |= {VolumeKey(uid, name, volume): True for volume in _names(f"{devices}/{plugin}")}
+        for plugin in _directories(volumes):
+            name = plugin.replace("~", "/")
+            found |= {VolumeKey(uid, name, volume): False for volume in _directories(f"{volumes}/{plugin}")}
+    return found
 
 
 def remove_pod_directory(layout: Layout, uid: str) -> None:
@@ -85,6 +89,13 @@ def _refuse_devices(path: str) -> None:
     for plugin in _directories(path):
         if os.listdir(f"{path}/{plugin}"):
             raise OSError(errno.ENOTEMPTY, "block volumes are still mapped", f"{path}/{plugin}")
+
+
+def _names(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
+    except FileNotFoundError:
+        return []
 
 
 def _directories(path: str) -> list[str]:

@@ -1,178 +1,193 @@
 """The core: from what should be there and what is there to what to do next. Pure.
 
 It is recomputed from the whole situation whenever something changed; its only memory of
-flight is *running*. One order at a time runs for a volume, and for a pod's directory.
+flight is *running*. One order at a time runs for a target; for a device and all that rests on
+it, too, save that several pods' volumes may be unmounted at once. A pod's volume goes through
+*resolve*, *attach* (both where it has a claim, or a controller attaches it), *stage* (once a
+node) and *mount*; back through *unmount*, *unstage* and *detach*.
 """
 
-from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, Literal
 
-from .state import Condition, VolumeKey
+from .orders import Need, Order, Plan, Refusal, Situation, Target, uid_of
+from .state import Condition, DeviceKey, VolumeKey
 
-#: Seconds before a failed operation is tried again: the first time, and at most.
-FIRST_WAIT: Final = 0.5
-LONGEST_WAIT: Final = 122.0
-#: Seconds before a token is asked for again whose renewal was due already, and failed.
-TOKEN_REST: Final = 30.0
-
-Kind = Literal["mount", "refresh", "unmount", "clean"]
-#: What an order is about: a volume, or the directory of the pod with that UID.
-Target = VolumeKey | str
+#: Upstream's text of a second pod that wants a volume which only one may have.
+_IN_USE = "volume uses the ReadWriteOncePod access mode and is already in use by another pod"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What to do with one target, and the fact that led to it."""
+class _Busy:
+    """Devices with which something is done; those that volumes are just unmounted from."""
 
-    kind: Kind
-    target: Target
-    cause: str
-    #: Nothing is known to have changed: worth telling only if something had.
-    routine: bool = False
-
-    @property
-    def uid(self) -> str:
-        """The pod concerned."""
-        return uid_of(self.target)
-
-
-@dataclass(frozen=True, slots=True)
-class Setback:
-    """An operation that failed and waits; times are seconds of the monotonic clock."""
-
-    kind: Kind
-    failures: int
-    first: float
-    not_before: float
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """When the contents of a volume that is there are to be looked at again, and why."""
-
-    #: Seconds of the monotonic clock.
-    at: float
-    cause: str
-    #: It is merely a while ago.
-    routine: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """All that the decision depends on."""
-
-    #: Volumes that pods ask for whose containers may run.
-    wanted: AbstractSet[VolumeKey]
-    #: Pods whose containers may still run: nothing of theirs is taken away.
-    kept: AbstractSet[str]
-    #: Pods that some source names: their directories stay.
-    named: AbstractSet[str]
-    #: Volumes that are there.
-    actual: Mapping[VolumeKey, Condition]
-    #: Pods that have a directory.
-    directories: AbstractSet[str]
-    #: What orders run for.
-    running: AbstractSet[Target]
-    setbacks: Mapping[Target, Setback]
-    #: For volumes with contents that change; what changed already is due in the past.
-    renewals: Mapping[VolumeKey, Renewal]
-    #: Whether every source of pods was seen; before that nothing is taken away.
-    sources_ready: bool
-    #: Seconds of the monotonic clock.
-    now: float
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to start now, and when to decide again if nothing changes before."""
-
-    orders: tuple[Order, ...]
-    wake_at: float | None
-
-
-def uid_of(target: Target) -> str:
-    """The pod that a target belongs to."""
-    return target if isinstance(target, str) else target.uid
-
-
-def set_back(previous: Setback | None, kind: Kind, error: str, now: float) -> Setback:
-    """The wait after a failure; it doubles while the same operation fails again."""
-    if previous is None or previous.kind != kind:
-        return Setback(kind, 1, now, now + FIRST_WAIT, error)
-    # Beyond ten doublings the limit holds anyway.
-    wait = min(FIRST_WAIT * 2.0 ** min(previous.failures, 10), LONGEST_WAIT)
-    return Setback(kind, previous.failures + 1, previous.first, now + wait, error)
-
-
-def next_look(refresh_at: datetime | None, wall: datetime, now: float, period: float) -> Renewal:
-    """When to look at contents again: after *period* seconds, or when a token in them ages.
-
-    *wall* and *now* are the same moment on the wall's and on the monotonic clock.
-    """
-    again = Renewal(now + period, "nothing was told for a while", routine=True)
-    if refresh_at is None:
-        return again
-    seconds = max((refresh_at - wall).total_seconds(), TOKEN_REST)
-    return min(again, Renewal(now + seconds, "a token in it is to be renewed"), key=lambda look: look.at)
+    held: frozenset[str]
+    leaving: frozenset[str]
 
 
 def reconcile(situation: Situation) -> Plan:
     """The orders that are due, in a stable order: what pods wait for comes first."""
     due: list[Order] = []
     waits: list[float] = []
-    timed = [(order, situation.now) for order in _needed(situation)] + _renewals(situation)
-    for order, at in timed:
-        setback = situation.setbacks.get(order.target)
-        # Only the same operation waits: a failed mount does not hold up the unmount.
-        held = setback is not None and setback.kind == order.kind
-        not_before = max(at, setback.not_before) if setback and held else at
+    taken: set[str] = set()
+    leaving: set[str] = set()
+    begun: set[Target] = set()
+    for order, at in _timed(situation):
+        setback = situation.setbacks.get((order.slot, order.kind))
+        not_before = max(at, setback.not_before) if setback is not None else at
         if not_before > situation.now:
             waits.append(not_before)
-        else:
-            due.append(order)
+            continue
+        # What is begun now ends with another decision: the rest waits for that.
+        if order.target in begun or (order.device and order.device in taken):
+            continue
+        if order.device and order.kind != "unmount":
+            if order.device in leaving:
+                continue
+            taken.add(order.device)
+        elif order.device:
+            leaving.add(order.device)
+        begun.add(order.target)
+        due.append(order)
     return Plan(tuple(due), min(waits, default=None))
 
 
-def _needed(situation: Situation) -> list[Order]:
-    orders = [
-        Order("mount", key, _mount_cause(situation.actual.get(key)))
-        for key in sorted(situation.wanted)
-        if situation.actual.get(key) != "mounted" and key not in situation.running
-    ]
-    if not situation.sources_ready:
-        return orders
-    orders += [
-        Order("unmount", key, "no pod that may run asks for it")
-        for key in sorted(situation.actual)
-        if key not in situation.wanted and key.uid not in situation.kept and key not in situation.running
-    ]
-    busy = {uid_of(target) for target in situation.running}
-    busy |= {key.uid for key in situation.actual} | {key.uid for key in situation.wanted}
-    orders += [
-        Order("clean", uid, "no source names the pod, and nothing of it runs or is mounted")
-        for uid in sorted(situation.directories - situation.named - situation.kept - busy)
-    ]
-    return orders
+def in_use(situation: Situation) -> frozenset[str]:
+    """What ``volumesInUse`` lists: from the decision to attach until all is undone."""
+    asked = {need.device for need in situation.needs.values() if need.attachable}
+    there = {
+        name for name, state in situation.devices.items() if state.attachable and state.attached == "yes"
+    }
+    return frozenset(asked | there)
 
 
-def _renewals(situation: Situation) -> list[tuple[Order, float]]:
-    """Refreshes and when each is due.
+def _timed(situation: Situation) -> Iterator[tuple[Order, float]]:
+    """All orders that the situation asks for, and when each is due."""
+    now = situation.now
+    running = situation.running.values()
+    busy = _Busy(
+        frozenset(order.device for order in running if order.device and order.kind != "unmount"),
+        frozenset(order.device for order in running if order.device and order.kind == "unmount"),
+    )
+    for source, known in sorted(situation.unresolved.items()):
+        if source not in situation.running:
+            yield Order("resolve", source, "a container of the pod mounts it", routine=known), now
+    for key in sorted(situation.wanted):
+        order = _forward(situation, key, busy)
+        if order is not None:
+            yield order, now
+    yield from _again(situation, busy)
+    if situation.sources_ready:
+        for order in [*_unmounts(situation, busy), *_device_ends(situation, busy), *_cleanings(situation)]:
+            yield order, now
+
+
+# --- towards what is wanted ---------------------------------------------------
+
+
+def _forward(situation: Situation, key: VolumeKey, busy: _Busy) -> Order | None:
+    condition = situation.actual.get(key)
+    if condition == "mounted" or key in situation.running:
+        return None
+    need = situation.needs.get(key, Need())
+    cause = _cause(condition)
+    if not need.device:
+        return Order("mount", key, cause, refusal=need.refusal)
+    if need.device in busy.held or need.device in busy.leaving:
+        return None
+    state = situation.devices.get(need.device)
+    target = DeviceKey(need.device)
+    if need.attachable and (state is None or state.attached != "yes"):
+        known = state is None or state.attached != "uncertain"
+        if known and need.device in situation.told and need.device in situation.visible:
+            return Order("attach", target, cause, device=need.device, volume=key)
+        return None
+    if need.alone:
+        others = _others(situation, key, need.device)
+        if any(_stays(situation, other) for other in others):
+            return Order("mount", key, cause, refusal=Refusal("SetUp", _IN_USE))
+        if others:
+            return None
+    if need.refusal is not None:
+        return Order("mount", key, cause, refusal=need.refusal)
+    if state is None or state.staged != "mounted":
+        return Order("stage", target, cause, device=need.device, volume=key)
+    return Order("mount", key, cause, device=need.device)
+
+
+def _others(situation: Situation, key: VolumeKey, device: str) -> list[VolumeKey]:
+    """Volumes of other pods that rest on the device."""
+    return [
+        other
+        for other, rests in situation.rests.items()
+        if rests == device and other.uid != key.uid and other in situation.actual
+    ]
+
+
+def _stays(situation: Situation, key: VolumeKey) -> bool:
+    return key in situation.wanted or key.uid in situation.kept
+
+
+def _again(situation: Situation, busy: _Busy) -> Iterator[tuple[Order, float]]:
+    """Refreshes, when each is due, and expansions.
 
     Only of what is mounted and wanted, and has no order of its own: a volume whose pod ends
     is taken away as it is.
     """
-    return [
-        (Order("refresh", key, renewal.cause, renewal.routine), renewal.at)
-        for key, renewal in sorted(situation.renewals.items(), key=lambda item: item[0])
-        if situation.actual.get(key) == "mounted" and key in situation.wanted and key not in situation.running
-    ]
+    for key in sorted({*situation.renewals, *situation.growing}):
+        if situation.actual.get(key) != "mounted" or key not in situation.wanted or key in situation.running:
+            continue
+        device = situation.rests.get(key, "")
+        if device and (device in busy.held or device in busy.leaving):
+            continue
+        renewal = situation.renewals.get(key)
+        if renewal is not None:
+            yield Order("refresh", key, renewal.cause, renewal.routine, device), renewal.at
+        if key in situation.growing:
+            yield (
+                Order("expand", key, "the volume is larger than its claim says", device=device),
+                situation.now,
+            )
 
 
-def _mount_cause(condition: Condition | None) -> str:
+# --- away from what is not ----------------------------------------------------
+
+
+def _unmounts(situation: Situation, busy: _Busy) -> Iterator[Order]:
+    for key in sorted(situation.actual):
+        if _stays(situation, key) or key in situation.running:
+            continue
+        device = situation.rests.get(key, "")
+        if device and (not situation.attachments_known or device in busy.held):
+            continue
+        yield Order("unmount", key, "no pod that may run asks for it", device=device)
+
+
+def _device_ends(situation: Situation, busy: _Busy) -> Iterator[Order]:
+    if not situation.attachments_known:
+        return
+    asked = {need.device for need in situation.needs.values()}
+    used = {*asked, *situation.rests.values(), *busy.held, *busy.leaving}
+    # What was left may be just what a pod asks for of which that is not known yet.
+    asking = any((source, "resolve") not in situation.setbacks for source in situation.unresolved)
+    for name, state in sorted(situation.devices.items(), key=lambda item: item[0]):
+        if name in used or (state.found and asking):
+            continue
+        target = DeviceKey(name)
+        if state.staged is not None:
+            yield Order("unstage", target, "no pod of this node has it", device=name)
+        elif state.attached != "no":
+            yield Order("detach", target, "no pod of this node has it", device=name)
+
+
+def _cleanings(situation: Situation) -> Iterator[Order]:
+    busy = {uid_of(target) for target in situation.running}
+    busy |= {key.uid for key in situation.actual} | {key.uid for key in situation.wanted}
+    for uid in sorted(situation.directories - situation.named - situation.kept - busy):
+        yield Order("clean", uid, "no source names the pod, and nothing of it runs or is mounted")
+
+
+def _cause(condition: Condition | None) -> str:
     if condition == "uncertain":
         return "a container of the pod mounts it, and its state is not certain"
     return "a container of the pod mounts it"

@@ -1,19 +1,28 @@
 """The words in which desired and actual volumes are told. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pykubelet.api.core import Pod
 from pykubelet.api.volumes import Volume
 
-#: A volume that is there is *mounted*, or *uncertain*: left by an earlier life, a failed
+from .plugin import Device
+from .spec import VolumeSpec
+
+#: A volume or a device that is there is *mounted*, or *uncertain*: left by an earlier life, a failed
 #: set-up or a failed tear-down; an uncertain one is set up again or taken away, never used.
 Condition = Literal["mounted", "uncertain"]
+#: Whether the attach/detach controller attached a device; *uncertain*: the node's status was not read yet.
+Attachment = Literal["no", "yes", "uncertain"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class VolumeKey:
-    """One volume of one pod; *plugin* is the plug-in's name (``kubernetes.io/empty-dir``)."""
+    """One volume of one pod; *plugin* is the plug-in's name (``kubernetes.io/empty-dir``).
+
+    *name* is the persistent volume's, where there is one.
+    """
 
     uid: str
     plugin: str
@@ -25,6 +34,35 @@ class VolumeKey:
         return f"{self.plugin}/{self.uid}-{self.name}"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class DeviceKey:
+    """What is made of a volume once for all pods of the node."""
+
+    unique_name: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SourceKey:
+    """A volume of a pod's spec of which it must be found out what is behind it (its claim)."""
+
+    uid: str
+    volume: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What was found behind a volume of a pod's spec."""
+
+    spec: VolumeSpec
+    #: The plug-in's name.
+    plugin: str
+    device: Device | None = None
+    attachable: bool = False
+    #: Whether it is set up again with each sync of the pod.
+    republished: bool = False
+    expandable: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A volume that a pod's containers mount."""
@@ -32,3 +70,27 @@ class Wanted:
     key: VolumeKey
     pod: Pod
     volume: Volume
+    #: What is behind it; None for volumes that are made from the pod's spec alone.
+    resolved: Resolved | None = None
+    #: What each name that the pod's spec has for it says; empty: it has one name.
+    specs: Mapping[str, VolumeSpec] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the pod's spec calls it; several volumes may lead to one persistent volume."""
+        return tuple(self.specs) or (self.volume.name,)
+
+    @property
+    def device(self) -> Device | None:
+        """What it rests on."""
+        return self.resolved.device if self.resolved is not None else None
+
+    @property
+    def unique_name(self) -> str:
+        """Upstream's name of the volume on this node."""
+        return self.device.unique_name if self.device is not None else self.key.unique_name
+
+    @property
+    def block(self) -> bool:
+        """Whether containers get the device itself."""
+        return self.resolved is not None and self.resolved.spec.block

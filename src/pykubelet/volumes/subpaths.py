@@ -37,9 +37,18 @@ def check(subpath: str) -> None:
         raise VolumeError(f"unable to provision SubPath `{subpath}`: must not contain '..'") from None
 
 
-def prepare(layout: Layout, uid: str, volume: MountedVolume, container: str, index: int, subpath: str) -> str:
+def prepare(
+    layout: Layout,
+    uid: str,
+    volume: MountedVolume,
+    directory: str,
+    container: str,
+    index: int,
+    subpath: str,
+) -> str:
     """Bind *subpath* of the volume for mount *index* of the container; the path where it is bound.
 
+    *directory* is how the volume's directories are named: as the volume itself, or its persistent volume.
     A directory that is missing is made with the mode of the volume's root.
 
     :raises VolumeError: it leaves the volume, or cannot be made. The text does not tell what
@@ -47,7 +56,7 @@ def prepare(layout: Layout, uid: str, volume: MountedVolume, container: str, ind
     """
     check(subpath)
     # Names come validated from the API; a path must not depend on that.
-    for name in (container, volume.name):
+    for name in (container, directory):
         if "/" in name or name in ("", ".", ".."):
             raise VolumeError(f'"{name}" is not a name')
     what = f'for volumeMount "{volume.name}" of container "{container}"'
@@ -59,8 +68,7 @@ def prepare(layout: Layout, uid: str, volume: MountedVolume, container: str, ind
         raise VolumeError(f"failed to prepare subPath {what}") from error
     try:
         parent = os.path.realpath(layout.pod_subpaths(uid))
-        directory = f"{parent}/{escape_plugin(volume.name)}/{container}"
-        return _bind(found, directory, str(index))
+        return _bind(found, f"{parent}/{escape_plugin(directory)}/{container}", str(index))
     except OSError as error:
         log.warning("binding subPath %s of %s %s: %s", subpath, volume.host_path, what, error)
         raise VolumeError(f"failed to prepare subPath {what}") from error

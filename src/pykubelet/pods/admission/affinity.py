@@ -1,20 +1,9 @@
 """Whether a node is one that a pod's node selector and required node affinity allow. Pure."""
 
-import re
-
-from pykubelet.api.core import NodeSelectorRequirement, NodeSelectorTerm, Pod
+from pykubelet.api import node_selector
+from pykubelet.api.core import Pod
 
 from .node import NodeFacts
-
-_INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", re.ASCII)
-_DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_DNS_SUBDOMAIN = re.compile(rf"{_DNS_LABEL}(\.{_DNS_LABEL})*", re.ASCII)
-_INT64 = 1 << 63
-
-
-class SelectorError(ValueError):
-    """A requirement that the API would refuse: its term matches no node."""
 
 
 def matches_node(pod: Pod, node: NodeFacts) -> bool:
@@ -25,80 +14,4 @@ def matches_node(pod: Pod, node: NodeFacts) -> bool:
     required = affinity.requiredDuringSchedulingIgnoredDuringExecution if affinity is not None else None
     if required is None:
         return True
-    return any(_term_matches(term, node) for term in required.nodeSelectorTerms)
-
-
-def _term_matches(term: NodeSelectorTerm, node: NodeFacts) -> bool:
-    if not term.matchExpressions and not term.matchFields:
-        return False
-    try:
-        # Every requirement is looked at, since a single bad one spoils its term.
-        labels = [_label_matches(requirement, node) for requirement in term.matchExpressions]
-        fields = [_field_matches(requirement, node) for requirement in term.matchFields]
-    except SelectorError:
-        return False
-    return all(labels) and (all(fields) or not node.name)
-
-
-def _label_matches(requirement: NodeSelectorRequirement, node: NodeFacts) -> bool:
-    _check_key(requirement.key)
-    label = node.labels.get(requirement.key)
-    match requirement.operator:
-        case "In":
-            _check_values(requirement)
-            return label in requirement.values
-        case "NotIn":
-            _check_values(requirement)
-            return label not in requirement.values
-        case "Exists" | "DoesNotExist":
-            if requirement.values:
-                raise SelectorError("values must be empty")
-            return (label is not None) == (requirement.operator == "Exists")
-        case "Gt" | "Lt":
-            return _compared(requirement, label)
-        case _:
-            raise SelectorError(f"unknown operator {requirement.operator!r}")
-
-
-def _compared(requirement: NodeSelectorRequirement, label: str | None) -> bool:
-    if len(requirement.values) != 1:
-        raise SelectorError("exactly one value is compared with")
-    bound = _integer(requirement.values[0])
-    if bound is None:
-        raise SelectorError("only integers are compared with")
-    number = _integer(label) if label is not None else None
-    if number is None:
-        return False
-    return number > bound if requirement.operator == "Gt" else number < bound
-
-
-def _integer(text: str) -> int | None:
-    if len(text) > 20 or not _INTEGER.fullmatch(text):
-        return None
-    number = int(text)
-    return number if -_INT64 <= number < _INT64 else None
-
-
-def _check_key(key: str) -> None:
-    prefix, slash, name = key.rpartition("/")
-    if slash and (len(prefix) > 253 or not _DNS_SUBDOMAIN.fullmatch(prefix)):
-        raise SelectorError(f"bad label key {key!r}")
-    if not _NAME.fullmatch(name):
-        raise SelectorError(f"bad label key {key!r}")
-
-
-def _check_values(requirement: NodeSelectorRequirement) -> None:
-    if not requirement.values:
-        raise SelectorError("values must not be empty")
-    if any(value and not _NAME.fullmatch(value) for value in requirement.values):
-        raise SelectorError("bad label value")
-
-
-def _field_matches(requirement: NodeSelectorRequirement, node: NodeFacts) -> bool:
-    if requirement.operator not in {"In", "NotIn"}:
-        raise SelectorError(f"operator {requirement.operator!r} is not for fields")
-    if len(requirement.values) != 1:
-        raise SelectorError("must have one element")
-    # metadata.name is the only field that a node can be chosen by.
-    field = node.name if requirement.key == "metadata.name" else ""
-    return (field == requirement.values[0]) == (requirement.operator == "In")
+    return any(node_selector.matches(term, node.labels, node.name) for term in required.nodeSelectorTerms)

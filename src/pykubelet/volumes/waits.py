@@ -1,0 +1,86 @@
+"""How pods wait for their volumes, and for their end; the texts are upstream's."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pykubelet.api.core import Pod
+from pykubelet.api.podinfo import pod_ref
+from pykubelet.base.errors import VolumeError
+from pykubelet.base.gotext import go_list
+from pykubelet.base.journal import Journal
+
+from .book import Book
+from .waiters import Waiters
+
+#: Seconds that a pod waits for its volumes, and for their end.
+WAIT_LIMIT: Final = 123.0
+
+
+class Waits:
+    """The waiting side of the manager."""
+
+    def __init__(self, book: Book, journal: Journal, reconsider: Callable[[str], None]) -> None:
+        """*reconsider* hears of each pod that begins to wait."""
+        self._book = book
+        self._journal = journal
+        self._reconsider = reconsider
+        self.waiters = Waiters()
+
+    async def ready(self, pod: Pod) -> None:
+        """Return when all volumes that containers mount are there.
+
+        :raises VolumeError: one cannot be had (at once, ``real``), or is not there after 2 m 3 s.
+        """
+        asked = self._book.wants.asked_by(pod)
+        if not asked.names:
+            return
+        uid = pod.metadata.uid
+        if asked.sources:
+            # As upstream, claims are looked at anew with each sync of the pod.
+            self._reconsider(uid)
+        if asked.problems:
+            self._refuse(pod)
+        if not self._book.missing(pod):
+            return
+        self._journal.record(
+            "VolumesAwaited", "the pod waits for its volumes", pod=pod_ref(pod), volumes=" ".join(asked.names)
+        )
+        if await self._wait(uid, lambda: not self._book.missing(pod) or self._hopeless(pod)):
+            if self._book.missing(pod):
+                self._refuse(pod)
+            return
+        text = self._unready(pod, self._book.wants.unprocessed(pod), "context deadline exceeded")
+        self._journal.record("VolumesMissing", text, pod=pod_ref(pod), cause="time-out", seconds=WAIT_LIMIT)
+        raise VolumeError(text, real=False)
+
+    async def gone(self, pod: Pod) -> None:
+        """Return when nothing of the pod's volumes is mounted any more.
+
+        :raises VolumeError: something still is after 2 m 3 s.
+        """
+        uid = pod.metadata.uid
+        if await self._wait(uid, lambda: not self._book.present(uid)):
+            return
+        left = go_list(sorted(self._book.unique_name(key) for key in self._book.present(uid)))
+        raise VolumeError(f"mounted volumes={left}: context deadline exceeded", real=False)
+
+    async def _wait(self, uid: str, done: Callable[[], bool]) -> bool:
+        self._reconsider(uid)
+        return await self.waiters.until(uid, done, WAIT_LIMIT)
+
+    def _hopeless(self, pod: Pod) -> bool:
+        """Whether a volume cannot be had now; of all volumes it is known whether."""
+        return bool(self._book.problems(pod)) and self._book.settled(pod.metadata.uid)
+
+    def _refuse(self, pod: Pod) -> None:
+        problems = self._book.problems(pod)
+        why = "; ".join(problems[name] for name in sorted(problems))
+        raise VolumeError(self._unready(pod, sorted(problems), why))
+
+    def _unready(self, pod: Pod, unprocessed: Sequence[str], why: str) -> str:
+        unattached = sorted(name for each in self._book.unattached(pod) for name in each.names)
+        return (
+            f"unmounted volumes={go_list(self._book.missing(pod))}, "
+            f"unattached volumes={go_list(unattached)}, "
+            f"failed to process volumes={go_list(unprocessed)}: {why}"
+        )

@@ -1,0 +1,142 @@
+"""The desired state: which volumes pods ask for, and what was found behind them. No I/O."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
+
+from pykubelet.api.core import Pod
+
+from . import payload
+from .desired import PodVolumesWanted, merged, volumes_of
+from .orders import Need
+from .refusals import refusal_of, stands_alone
+from .resolutions import Resolutions
+from .state import SourceKey, VolumeKey, Wanted
+
+
+class Wants:
+    """What pods ask for; recomputed from the pods each time, with what is known of their claims."""
+
+    def __init__(self, plugins: Mapping[str, str], sources: Collection[str]) -> None:
+        """*plugins* and *sources* as in :func:`~pykubelet.volumes.desired.volumes_of`."""
+        self._plugins = plugins
+        self._sources = sources
+        self.resolutions = Resolutions()
+        #: What leads further, of pods whose containers may run.
+        self.sources: frozenset[SourceKey] = frozenset()
+        self._asked: dict[str, tuple[Pod, PodVolumesWanted]] = {}
+        self._wanted: dict[VolumeKey, Wanted] = {}
+        #: As they were wanted last, also when they are no more.
+        self._known: dict[VolumeKey, Wanted] = {}
+        self._asked_at: dict[VolumeKey, float] = {}
+
+    def asked_by(self, pod: Pod) -> PodVolumesWanted:
+        """What the pod asks for; computed once for each version of the pod."""
+        uid = pod.metadata.uid
+        known = self._asked.get(uid)
+        if known is None or known[0] is not pod:
+            known = (pod, volumes_of(pod, self._plugins, self._sources))
+            self._asked[uid] = known
+        return known[1]
+
+    def update(self, pods: Iterable[Pod], now: float) -> list[VolumeKey]:
+        """Let it be what *pods* ask for; the volumes that may show a change of their pod."""
+        before, self._wanted = self._wanted, {}
+        sources: list[SourceKey] = []
+        for pod in pods:
+            asked = self.asked_by(pod)
+            self._wanted.update((wanted.key, wanted) for wanted in asked.volumes.values())
+            leads = [SourceKey(pod.metadata.uid, name) for name in asked.sources]
+            sources += leads
+            found = {source.volume: self.resolutions.get(source) for source in leads}
+            self._wanted.update(merged(pod, {name: each for name, each in found.items() if each is not None}))
+        self.sources = frozenset(sources)
+        self._known.update(self._wanted)
+        for key in self._wanted:
+            self._asked_at.setdefault(key, now)
+        return [
+            key for key, wanted in self._wanted.items() if key in before and _differs(before[key], wanted)
+        ]
+
+    def needs(
+        self, labels: Mapping[str, str], is_mounted: Callable[[VolumeKey], bool]
+    ) -> dict[VolumeKey, Need]:
+        """What they need beside their own mount; *labels* are the node's."""
+        needs: dict[VolumeKey, Need] = {}
+        for key, wanted in self._wanted.items():
+            resolved = wanted.resolved
+            if resolved is not None:
+                needs[key] = Need(
+                    device=resolved.device.unique_name if resolved.device is not None else "",
+                    attachable=resolved.attachable,
+                    alone=stands_alone(resolved.spec),
+                    refusal=None if is_mounted(key) else refusal_of(resolved.spec, labels),
+                )
+        return needs
+
+    def keys(self) -> Set[VolumeKey]:
+        """All that pods ask for."""
+        return self._wanted.keys()
+
+    def all(self) -> Iterable[Wanted]:
+        """All that pods ask for."""
+        return self._wanted.values()
+
+    def of(self, uid: str) -> list[Wanted]:
+        """What that pod asks for, as far as it is known what that is."""
+        return [wanted for key, wanted in self._wanted.items() if key.uid == uid]
+
+    def get(self, key: VolumeKey) -> Wanted | None:
+        """The volume, if a pod that may run asks for it."""
+        return self._wanted.get(key)
+
+    def known(self, key: VolumeKey) -> Wanted | None:
+        """The volume as it was wanted last in this life."""
+        return self._known.get(key)
+
+    def all_known(self) -> Iterable[Wanted]:
+        """All that were wanted and may still be there."""
+        return self._known.values()
+
+    def pod(self, uid: str) -> Pod | None:
+        """The pod as last seen."""
+        known = self._asked.get(uid)
+        return known[0] if known is not None else None
+
+    def problems(self, uid: str) -> Mapping[str, str]:
+        """Why volumes that the pod asks for cannot be had whatever happens, by name."""
+        known = self._asked.get(uid)
+        return known[1].problems if known is not None else {}
+
+    def asked_since(self, key: VolumeKey) -> float | None:
+        """When a pod asked for it first; seconds of the monotonic clock."""
+        return self._asked_at.get(key)
+
+    def directory_name(self, uid: str, volume: str) -> str:
+        """How the directories of what the pod calls *volume* are named."""
+        names = (key.name for key, each in self._known.items() if key.uid == uid and volume in each.names)
+        return next(names, volume)
+
+    def unprocessed(self, pod: Pod) -> list[str]:
+        """Names of the pod's volumes that nothing is done about."""
+        wanted = {name for each in self.of(pod.metadata.uid) for name in each.names}
+        return [name for name in self.asked_by(pod).names if name not in wanted]
+
+    def prune(self, alive: Set[str], concerns: Callable[[VolumeKey], bool]) -> None:
+        """Forget pods that are not *alive*, and volumes that nobody is concerned with."""
+        for uid in self._asked.keys() - alive:
+            del self._asked[uid]
+        self.resolutions.keep(alive)
+        for key in [key for key in self._known if not concerns(key)]:
+            del self._known[key]
+        for key in self._asked_at.keys() - self._wanted.keys():
+            del self._asked_at[key]
+
+
+def _differs(before: Wanted, wanted: Wanted) -> bool:
+    """Whether something changed of the pod that its volume may show."""
+    if before.pod is wanted.pod:
+        return False
+    if before.pod.spec != wanted.pod.spec:
+        return True
+    old, new = before.pod.metadata, wanted.pod.metadata
+    changed = old.labels != new.labels or old.annotations != new.annotations
+    return changed and payload.tells_of_pod(wanted.volume)

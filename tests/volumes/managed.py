@@ -1,0 +1,99 @@
+"""A volume manager and what surrounds it, for tests."""
+
+import asyncio
+
+from pykubelet.api.core import Container, Pod, PodSpec
+from pykubelet.api.meta import ObjectMeta
+from pykubelet.api.volumes import (
+    ConfigMapVolumeSource,
+    CSIVolumeSource,
+    EmptyDirVolumeSource,
+    PersistentVolumeClaimVolumeSource,
+    SecretVolumeSource,
+    Volume,
+    VolumeMount,
+)
+from pykubelet.base.clock import LoopClock
+from pykubelet.base.layout import Layout
+from pykubelet.volumes import VolumeManager
+
+_FIELDS = {
+    ConfigMapVolumeSource: "configMap",
+    CSIVolumeSource: "csi",
+    PersistentVolumeClaimVolumeSource: "persistentVolumeClaim",
+    SecretVolumeSource: "secret",
+}
+
+
+def pod_of(uid="uid-1", *volumes, medium="", **sources):
+    made = [Volume(name=name, emptyDir=EmptyDirVolumeSource(medium=medium)) for name in volumes]
+    made += [_volume(name, source) for name, source in sources.items()]
+    mounted = [VolumeMount(name=volume.name, mountPath=f"/{volume.name}") for volume in made]
+    return Pod(
+        metadata=ObjectMeta(name="web", namespace="shop", uid=uid),
+        spec=PodSpec(volumes=made, containers=[Container(name="box", volumeMounts=mounted)]),
+    )
+
+
+def _volume(name, source):
+    return Volume(name=name, **{_FIELDS[type(source)]: source})
+
+
+class Story:
+    """Journal and events, kept."""
+
+    def __init__(self):
+        self.decisions, self.events, self.causes = [], [], []
+
+    def record(self, decision, text, *, pod=None, container="", cause="", **facts):
+        self.decisions.append((decision, facts.get("volume")))
+        self.causes.append((decision, cause))
+
+    def pod_event(self, pod, kind, reason, message, *, field_path=""):
+        self.events.append((pod.name, kind, reason, message))
+
+    def node_event(self, kind, reason, message):
+        raise AssertionError("volumes say nothing about the node")
+
+
+class Node:
+    """The manager and what surrounds it."""
+
+    def __init__(self, root):
+        self.layout = Layout(root=root)
+        self.pods, self.over, self.ending = [], set(), set()
+        self.ready = True
+        self.asked = 0
+        self.story = Story()
+        self.manager = None
+
+    def desired(self):
+        self.asked += 1
+        return self.pods
+
+    async def start(self, **options):
+        named = lambda uid: any(pod.metadata.uid == uid for pod in self.pods)  # noqa: E731
+        self.manager = VolumeManager(
+            self.layout,
+            LoopClock(),
+            self.story,
+            self.story,
+            desired_pods=self.desired,
+            may_remove=lambda uid: uid in self.over or not named(uid),
+            sources_ready=lambda: self.ready,
+            node_allocatable_memory=lambda: 1 << 20,
+            ending=lambda uid: uid in self.ending,
+            **options,
+        )
+        await self.manager.start()
+        return self.manager
+
+
+async def inline(work):
+    return work()
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
