@@ -63,6 +63,11 @@ def bind(source: Path | str, target: Path, flags: Sequence[str] = ()) -> None:
         raise
 
 
+def loops(file: Path) -> list[str]:
+    """The loop devices that *file* is on."""
+    return run("losetup", "--noheadings", "--output", "NAME", "-j", file).split()
+
+
 class Volume:
     """One volume: its data are kept below *top* until :meth:`delete`."""
 
@@ -97,8 +102,7 @@ class Volume:
 
     def device(self) -> str:
         """The loop device of the image; empty when there is none."""
-        found = run("losetup", "--noheadings", "--output", "NAME", "-j", self.image)
-        return found.splitlines()[0].strip() if found else ""
+        return next(iter(loops(self.image)), "")
 
     def attach(self, size: int = SIZE) -> str:
         """The image on a loop device, made if need be."""
@@ -166,8 +170,13 @@ def give_group(path: Path, gid: int) -> None:
 
 def clean_up(root: Path, *places: Path) -> None:
     """Whatever a test left: mounts below *places*, and the loop devices of the driver at *root*."""
+    devices = [device for image in root.glob("volumes/*/image") for device in loops(image)]
+    # First those that hold a device for a kubelet: they keep its mounts busy.
+    for device in devices:
+        for holder in loops(Path(device)):
+            run("losetup", "--detach", holder)
     for place in places:
         unmount_below(place)
-    for image in root.glob("volumes/*/image"):
-        for device in run("losetup", "--noheadings", "--output", "NAME", "-j", image).splitlines():
-            run("losetup", "--detach", device.strip())
+    for device in devices:
+        if Path(f"/sys/block/{Path(device).name}/loop").exists():
+            run("losetup", "--detach", device)
