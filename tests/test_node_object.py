@@ -8,7 +8,7 @@ import pytest
 from pykubelet import KUBELET_VERSION
 from pykubelet.base.clock import SystemClock
 from pykubelet.config import load
-from pykubelet.node_object import NodeObject
+from pykubelet.node_object import NodeObject, VolumeFacts
 from pykubelet.settings import capacity_on, node_info, reservations_of
 
 
@@ -26,8 +26,17 @@ class Machine:
         )
         self.images = SimpleNamespace(images=None)
         self.ips = ("10.1.2.3",)
+        self.in_use = None
+        self.volume_errors = ()
         self.object = NodeObject(
-            loaded, host, self.node, self.runtime, SystemClock(), self.images, lambda: self.ips
+            loaded,
+            host,
+            self.node,
+            self.runtime,
+            SystemClock(),
+            self.images,
+            lambda: self.ips,
+            VolumeFacts(lambda: self.in_use, lambda: self.volume_errors),
         )
 
 
@@ -62,3 +71,20 @@ def test_it_follows_the_runtime_and_the_addresses(machine):
     assert update.node.status.nodeInfo.containerRuntimeVersion == "containerd://2.1.0"
     addresses = {address.type: address.address for address in update.node.status.addresses}
     assert addresses["InternalIP"] == "10.9.9.9"
+
+
+def test_it_tells_of_volumes(machine):
+    machine.trouble = []
+    machine.volume_errors = ("CSINode is not yet initialized",)
+    before = machine.object.initial().node
+    assert before.status.conditions[-1].message == "CSINode is not yet initialized"
+    assert machine.object.outlook() is False
+    machine.volume_errors = ()
+    assert machine.object.outlook() is True
+    machine.in_use = ("a", "b")
+    listed = machine.object.updated(before).node
+    assert listed.status.volumesInUse == ["a", "b"]
+    machine.in_use = None
+    assert machine.object.updated(listed).node.status.volumesInUse == ["a", "b"]
+    machine.in_use = ()
+    assert machine.object.updated(listed).node.status.volumesInUse == []

@@ -36,6 +36,7 @@ from pykubelet.cluster.services import ServiceLister
 from pykubelet.cluster.status_doors import Keeper, StatusRules
 from pykubelet.cluster.status_manager import StatusManager
 from pykubelet.cluster.tokens import TokenManager
+from pykubelet.cluster_volumes import ClusterVolumes
 from pykubelet.config import Loaded
 from pykubelet.connection import Connection
 from pykubelet.cri.door import Runtime
@@ -74,9 +75,12 @@ class Membership:
         *,
         on_object: Callable[[str, str, str, Collection[str]], None],
         on_serving: Callable[[], None],
+        on_attached: Callable[[], None] = lambda: None,
+        on_csi_driver: Callable[[str], None] = lambda name: None,
     ) -> None:
         """*on_object* hears kind, namespace and name of an object that changed, and which pods (UIDs) use it;
-        *on_serving* that there is a new serving certificate.
+        *on_serving* that there is a new serving certificate; *on_attached* that volumes may be attached,
+        or told to be in use, that were not; *on_csi_driver* the name of a CSIDriver object that changed.
         """
         config, api, name = loaded.config, connection.api, host.node_name
         self.connection = connection
@@ -106,6 +110,17 @@ class Membership:
         self.service_accounts = ServiceAccountReader(api, self.tokens)
         self.services = ServiceLister(api, clock, rng)
         self.runtime_classes = RuntimeClassLister(api, clock, rng)
+        self.volumes = ClusterVolumes(
+            api,
+            name,
+            clock,
+            rng,
+            journal,
+            cached=self.node_watch.node,
+            report=self._report,
+            on_attached=on_attached,
+            on_csi_driver=on_csi_driver,
+        )
         webhook = config.authentication.webhook
         self.authenticator = (
             WebhookTokens(TokenReviews(api, clock=clock, random=rng), clock, ttl=webhook.cacheTTL.seconds)
@@ -131,7 +146,7 @@ class Membership:
             () if host.ip_problem else host.ips,
             clock,
             journal,
-            on_change=lambda: self.reporter.changed("the node's addresses changed"),
+            on_change=lambda: self._report("the node's addresses changed"),
         )
 
     def _wants_serving_certificate(self) -> bool:
@@ -222,7 +237,14 @@ class Membership:
             self._rng,
         )
         own = NodeObject(
-            self._loaded, self._host, node, runtime, self._clock, self.images, lambda: self.addresses.ips
+            self._loaded,
+            self._host,
+            node,
+            runtime,
+            self._clock,
+            self.images,
+            lambda: self.addresses.ips,
+            self.volumes.facts(controller_attach=config.enableControllerAttachDetach),
         )
         frequency = config.nodeStatusUpdateFrequency.seconds
         timeout = min(frequency, float(config.nodeLeaseDurationSeconds))
@@ -258,6 +280,7 @@ class Membership:
                 seen=self._node_seen,
                 reset=heartbeat.close_connections,
                 settled=settled,
+                written=self.volumes.attachments.written,
             ),
             ReporterSettings(frequency, config.nodeStatusReportFrequency.seconds, timeout),
         )
@@ -308,6 +331,7 @@ class Membership:
         stages.add(Stage("tokens", start=self.tokens.start, stop=self.tokens.stop))
         stages.add(Stage("services", start=self.services.start, stop=self.services.stop))
         stages.add(Stage("runtime classes", start=self.runtime_classes.start, stop=self.runtime_classes.stop))
+        self.volumes.early_stages(stages)
         stages.add(Stage("node watch", start=self.node_watch.start, stop=self.node_watch.stop))
         if self.serving is not None:
             stages.add(Stage("serving certificate", start=self.serving.start, stop=self.serving.stop))
@@ -320,6 +344,7 @@ class Membership:
         """What tells of the node and its pods; the pods themselves come last."""
         stages.add(Stage("status manager", start=self.statuses.start, stop=self.statuses.stop))
         stages.add(Stage("mirror pods", start=self.mirrors.start, stop=self.mirrors.stop))
+        self.volumes.late_stages(stages)
         stages.add(Stage("addresses", start=self.addresses.start, stop=self.addresses.stop))
         stages.add(Stage("lease", start=self.lease.start, stop=self.lease.stop))
         stages.add(Stage("node status", start=self.reporter.start, stop=self.reporter.stop))
@@ -341,7 +366,11 @@ class Membership:
         node = self.node_watch.node()
         return None if node is None else object_ttl(node.metadata.annotations)
 
+    def _report(self, cause: str) -> None:
+        self.reporter.changed(cause)
+
     def _node_changed(self, node: Node | None) -> None:
+        self.volumes.attachments.node_changed(node)
         if node is None:
             self.reporter.changed("the Node was deleted")
             return
@@ -349,6 +378,7 @@ class Membership:
 
     def _node_seen(self, node: Node) -> None:
         self.lease.owned_by(node.metadata.uid)
+        self.volumes.csi_node.node_seen(node)
         self._node.follow(node)
         self._pod_cidr.want(node.spec.podCIDRs)
         self.mirrors.reconsider_all()

@@ -3,8 +3,8 @@
 Stands beside the composition root.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from pykubelet import KUBELET_VERSION
 from pykubelet.api.node import Node
@@ -21,6 +21,16 @@ from pykubelet.node.status import NodeUpdate, StatusFacts, container_runtime_ver
 from pykubelet.runtime_view import RuntimeView
 
 
+@dataclass(frozen=True, slots=True)
+class VolumeFacts:
+    """What volumes have to do with the Node."""
+
+    #: The volumes that the status is to list as in use; None: those that it does.
+    in_use: Callable[[], Sequence[str] | None] = lambda: None
+    #: Why the node is not ready for pods with volumes.
+    errors: Callable[[], Sequence[str]] = tuple
+
+
 class NodeObject:
     """What is written to the API server of the node, from what is known now."""
 
@@ -33,6 +43,7 @@ class NodeObject:
         clock: Clock,
         images: ImageList,
         addresses: Callable[[], tuple[str, ...]],
+        volumes: VolumeFacts = VolumeFacts(),
     ) -> None:
         """*addresses* gives the machine's IPs, the primary one first."""
         config, flags, machine = loaded.config, loaded.flags, host.machine
@@ -42,6 +53,7 @@ class NodeObject:
         self._clock = clock
         self._images = images
         self._addresses = addresses
+        self._volumes = volumes
         external = flags.cloudProvider == "external"
         self._identity = NodeIdentity(
             node.name,
@@ -90,6 +102,7 @@ class NodeObject:
                 user_namespaces_host_network=status is not None and status.user_namespaces_host_network,
             ),
             readiness=self._readiness(),
+            volumes_in_use=self._volumes.in_use(),
         )
         return updated_node(old, facts)
 
@@ -100,4 +113,8 @@ class NodeObject:
         )
 
     def _readiness(self) -> Readiness:
-        return Readiness(runtime_errors=self._runtime.errors(), network_error=self._runtime.network_error())
+        return Readiness(
+            runtime_errors=self._runtime.errors(),
+            network_error=self._runtime.network_error(),
+            storage_errors=self._volumes.errors(),
+        )

@@ -99,6 +99,27 @@ CSRS = _of(
 RUNTIME_CLASSES = _of(
     "node.k8s.io/v1", "runtimeclasses", "RuntimeClass", namespaced=False, unconditional_update=False
 )
+PERSISTENT_VOLUMES = _of(
+    "v1", "persistentvolumes", "PersistentVolume", namespaced=False, subresources="status"
+)
+CLAIMS = _of("v1", "persistentvolumeclaims", "PersistentVolumeClaim", subresources="status")
+CSI_DRIVERS = _of(
+    "storage.k8s.io/v1",
+    "csidrivers",
+    "CSIDriver",
+    namespaced=False,
+    generation=True,
+    unconditional_update=False,
+)
+CSI_NODES = _of("storage.k8s.io/v1", "csinodes", "CSINode", namespaced=False, unconditional_update=False)
+VOLUME_ATTACHMENTS = _of(
+    "storage.k8s.io/v1",
+    "volumeattachments",
+    "VolumeAttachment",
+    namespaced=False,
+    subresources="status",
+    unconditional_update=False,
+)
 
 RESOURCES = (
     PODS,
@@ -112,14 +133,12 @@ RESOURCES = (
     LEASES,
     CSRS,
     RUNTIME_CLASSES,
-    _of("v1", "persistentvolumes", "PersistentVolume", namespaced=False, subresources="status"),
-    _of("v1", "persistentvolumeclaims", "PersistentVolumeClaim", subresources="status"),
-    _of("storage.k8s.io/v1", "csidrivers", "CSIDriver", namespaced=False, generation=True),
-    _of("storage.k8s.io/v1", "csinodes", "CSINode", namespaced=False),
+    PERSISTENT_VOLUMES,
+    CLAIMS,
+    CSI_DRIVERS,
+    CSI_NODES,
+    VOLUME_ATTACHMENTS,
     _of("storage.k8s.io/v1", "storageclasses", "StorageClass", namespaced=False),
-    _of(
-        "storage.k8s.io/v1", "volumeattachments", "VolumeAttachment", namespaced=False, subresources="status"
-    ),
     _of("scheduling.k8s.io/v1", "priorityclasses", "PriorityClass", namespaced=False),
     _of("resource.k8s.io/v1", "resourceclaims", "ResourceClaim", subresources="status"),
     _of("resource.k8s.io/v1", "resourceslices", "ResourceSlice", namespaced=False, fields="spec.nodeName"),

@@ -52,6 +52,7 @@ class Rig:
         self.extra: tuple[str, ...] = ()
         self.resets = 0
         self.seen: list[Node] = []
+        self.written: list[Node | None] = []
         self.watched = watched
         self.settled = asyncio.Event()
         self.settled.set()
@@ -79,6 +80,7 @@ class Rig:
                 seen=self.seen.append,
                 reset=self.reset,
                 settled=self.settled.wait,
+                written=self.written.append,
             ),
             ReporterSettings(update_frequency=10, report_frequency=300, timeout=10),
         )
@@ -320,3 +322,25 @@ async def test_a_reboot_is_told_once(rig) -> None:
     rig.extra = ("b",)
     await rig.clock.sleep(11)
     assert rig.story.events.count("Rebooted") == 1
+
+
+async def test_what_is_wanted_is_known_to_be_written(rig) -> None:
+    """By a write, or because a look finds it so; never by a write that failed."""
+    await rig.reporter.start()
+    await rig.clock.sleep(33)
+    assert rig.written[-1] == rig.api.seen(NODE, Node)
+    rig.written.clear()
+    rig.api.fails = lambda verb, path: away(verb, path) if verb == "patch" else None
+    rig.extra = ("new",)
+    rig.reporter.changed("something")
+    await rig.clock.sleep(8)
+    assert rig.written == []
+    rig.api.fails = lambda verb, path: None
+    await rig.clock.sleep(12)
+    assert rig.written[0].status.declaredFeatures == ["new"]
+    del rig.api.objects[NODE]
+    rig.reporter.changed("something")
+    rig.extra = ()
+    await rig.clock.sleep(12)
+    gone = rig.written.index(None)
+    assert rig.written[gone + 1].metadata.uid.startswith("made-")

@@ -2,10 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 from tests.apiserver import ApiServer, resources
+from tests.cluster.served import connected
 
 from pykubelet.api.auth import TokenRequest, TokenRequestSpec
 from pykubelet.api.codec import convert
@@ -13,25 +13,11 @@ from pykubelet.api.core import Pod
 from pykubelet.base.clock import SystemClock
 from pykubelet.base.journal import NullJournal, PodRef
 from pykubelet.base.metrics import Metrics
-from pykubelet.cluster.access import Access
-from pykubelet.cluster.client import ApiClient
-from pykubelet.cluster.credentials import FileCredentials
 from pykubelet.cluster.events import EventPoster
 from pykubelet.cluster.objects import ObjectManager
 from pykubelet.cluster.tokens import TokenManager
 
 EVENTS = resources.EVENTS
-
-
-@asynccontextmanager
-async def connected() -> AsyncGenerator[tuple[ApiServer, ApiClient], None]:
-    async with ApiServer() as server:
-        credentials = FileCredentials(Access(server.url), SystemClock(), environ={})
-        client = ApiClient(credentials, user_agent="kubelet/test", rng=random.Random(1))
-        try:
-            yield server, client
-        finally:
-            await client.close()
 
 
 async def until(seen: Callable[[], bool]) -> None:

@@ -58,6 +58,9 @@ class ReporterDoors:
     reset: Callable[[], Awaitable[None]]
     #: Returns when the runtime and what runs were looked at once: a restart must not tell NotReady before.
     settled: Callable[[], Awaitable[None]]
+    #: Told of the Node whenever its status is as it was last wanted, be it by a write or by itself;
+    #: None: the Node is gone. Quick.
+    written: Callable[[Node | None], None] = lambda node: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +214,15 @@ class NodeReporter:
         found = differences(old, update.node)
         now, frequency = self._clock.monotonic(), self._settings.report_frequency
         if not found and not due(self._reported, now, frequency):
+            self._doors.written(old)
             return
         delay = next_delay(self._reported, frequency, self._rng.random(), changed=bool(found))
         patch = node_patch(old, update.node)
         if patch is not None:
             path = nodes(self._name, "status")
-            self._took(await self._api.patch(path, patch, Node, timeout=self._settings.timeout))
+            old = await self._api.patch(path, patch, Node, timeout=self._settings.timeout)
+            self._took(old)
+        self._doors.written(old)
         self._reported = Reported(self._clock.monotonic(), delay)
         for event in update.events:
             self._tell(event)
@@ -252,6 +258,7 @@ class NodeReporter:
     def _gone(self) -> None:
         self._journal.record("NodeGone", "the Node was deleted; it is registered again")
         self._node, self._reported = None, None
+        self._doors.written(None)
 
     def _failed(self, error: ClusterError) -> None:
         if not self._failing:

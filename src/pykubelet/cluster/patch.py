@@ -1,4 +1,4 @@
-"""Strategic merge patches of the two statuses that a node writes: what changed, and nothing else.
+"""Strategic merge patches of the statuses that a node writes: what changed, and nothing else.
 
 A patch that says only what changed does not undo what others wrote meanwhile, and most
 statuses change in one or two fields. The server merges objects key by key (null
@@ -13,12 +13,14 @@ import msgspec
 from pykubelet.api.codec import to_builtins
 from pykubelet.api.core import PodStatus
 from pykubelet.api.node import NodeStatus
+from pykubelet.api.storage import PersistentVolumeClaim, PersistentVolumeClaimStatus
 
 Tree = dict[str, Any]
 
 #: Lists of a status that are merged, and by which key (``patchMergeKey`` of their types).
 _POD_LISTS: Final = {"conditions": "type", "hostIPs": "ip", "podIPs": "ip", "resourceClaimStatuses": "name"}
 _NODE_LISTS: Final = {"conditions": "type"}
+_CLAIM_LISTS: Final = {"conditions": "type"}
 #: Merged lists whose order means something: the first IP is the pod's.
 _ORDERED: Final = frozenset({"hostIPs", "podIPs"})
 
@@ -41,6 +43,19 @@ def node_status_patch(old: NodeStatus, new: NodeStatus) -> Tree | None:
     if was != addresses:
         changes["addresses"] = [*addresses, {"$patch": "replace"}]
     return {"status": changes} if changes else None
+
+
+def claim_status_patch(
+    claim: PersistentVolumeClaim, status: PersistentVolumeClaimStatus, *, checked: bool
+) -> Tree | None:
+    """The body of a PATCH of ``persistentvolumeclaims/NAME/status``; None if nothing changed.
+
+    It bears the claim's UID, and when *checked* its version: the server refuses it (409) if they differ.
+    """
+    changes = _changes(_tree(claim.status), _tree(status), _CLAIM_LISTS)
+    meta = claim.metadata
+    known = {"resourceVersion": meta.resourceVersion} if checked else {}
+    return {"metadata": {"uid": meta.uid, **known}, "status": changes} if changes else None
 
 
 def _changes(old: Tree, new: Tree, lists: Mapping[str, str]) -> Tree:
