@@ -12,11 +12,10 @@ from pykubelet.api.codec import convert
 from pykubelet.api.core import Pod
 from pykubelet.api.quantity import Quantity
 from pykubelet.base.clock import SystemClock
-from pykubelet.base.errors import VolumeError
+from pykubelet.base.errors import ExpandError, VolumeError
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.claimed_volumes import ClusterClaims
 from pykubelet.cluster.claims import ClaimReader
-from pykubelet.volumes.errors import ExpandError
 
 PATH = "/api/v1/namespaces/ns/persistentvolumeclaims/c"
 
@@ -160,11 +159,11 @@ async def test_an_expansion_that_failed(rig):
     planned = await rig.claims.expanding(spec)
     await rig.claims.expanded(planned, ExpandError("busy", left="something"))
     assert "NodeResizeError" not in {each["type"] for each in rig.told["conditions"]}
-    await rig.claims.expanded(planned, ExpandError("no"))
+    await rig.claims.expanded(planned, ExpandError("no", left="nothing"))
     [error] = [each for each in rig.told["conditions"] if each["type"] == "NodeResizeError"]
     assert (error["status"], error["message"]) == ("True", "failed to expand pvc with no")
     assert rig.told["allocatedResourceStatuses"] == {"storage": "NodeResizeInProgress"}
-    await rig.claims.expanded(planned, ExpandError("never", why="infeasible"))
+    await rig.claims.expanded(planned, ExpandError("never", "infeasible", left="nothing"))
     assert rig.told["allocatedResourceStatuses"] == {"storage": "NodeResizeInfeasible"}
     assert (await rig.claims.expanding(spec)).act == "wait"
 
@@ -172,10 +171,10 @@ async def test_an_expansion_that_failed(rig):
 async def test_a_failure_gives_up_what_the_user_wants_no_more(rig):
     rig.grown()
     spec = await rig.resolve()
-    await rig.claims.expanded(await rig.claims.expanding(spec), ExpandError("no"))
+    await rig.claims.expanded(await rig.claims.expanding(spec), ExpandError("no", left="nothing"))
     resources = {"requests": {"storage": "3Gi"}}
     rig.server.patch(CLAIMS, "ns", "c", lambda c: c["spec"].update(resources=resources))
-    await rig.claims.expanded(await rig.claims.expanding(spec), ExpandError("no"))
+    await rig.claims.expanded(await rig.claims.expanding(spec), ExpandError("no", left="nothing"))
     assert rig.told["allocatedResourceStatuses"] == {"storage": "NodeResizeInfeasible"}
 
 

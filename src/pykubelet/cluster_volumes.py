@@ -59,7 +59,7 @@ class ClusterVolumes:
     def early_stages(self, stages: Stages) -> None:
         """What is asked from the first pod on."""
         stages.add(Stage("claims", stop=self._claims.stop))
-        stages.add(Stage("CSI objects", stop=self.csi_objects.stop))
+        stages.add(Stage("CSI objects", start=self.csi_objects.start, stop=self.csi_objects.stop))
 
     def late_stages(self, stages: Stages) -> None:
         """What tells of the node."""

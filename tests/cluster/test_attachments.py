@@ -76,13 +76,13 @@ def test_volumes_come_into_use_and_go(rig):
 
 
 def test_a_volume_that_comes_back_is_told_anew(rig):
-    """The controller may have seen the list without it: it counts from when that is being written."""
+    """The controller may have seen the list without it."""
     rig.attachments.use(["a"])
     rig.write()
+    on_its_way = rig.server
     rig.attachments.use([])
-    # Not written yet: nobody saw it go.
-    assert rig.attachments.told("a")
-    rig.attachments.to_write()
+    rig.attachments.written(on_its_way)
+    assert not rig.attachments.told("a")
     rig.attachments.use(["a"])
     assert not rig.attachments.told("a")
     rig.write()
@@ -98,33 +98,21 @@ def test_a_node_that_is_gone_lists_nothing(rig):
     assert rig.attachments.told("a")
 
 
-async def test_the_path_of_a_device_is_asked_of_the_server(rig):
+async def test_what_is_attached_is_asked_of_the_server(rig):
     rig.server = node(attached=["v"])
-    assert await rig.attachments.device_path("v") == "/dev/v"
-    with pytest.raises(VolumeError) as refused:
-        await rig.attachments.device_path("w")
-    assert str(refused.value) == 'Volume not attached according to node status for volume "w"'
-    assert refused.value.left == "unchanged"
+    assert await rig.attachments.attached() == {"v": "/dev/v"}
     rig.down = True
     with pytest.raises(VolumeError) as refused:
-        await rig.attachments.device_path("v")
-    assert str(refused.value) == (
-        "VerifyControllerAttachedVolume failed fetching node from API server "
-        'for volume "v" : connection refused'
-    )
+        await rig.attachments.attached()
+    assert (str(refused.value), refused.value.left) == ("connection refused", "unchanged")
 
 
-async def test_the_watch_tells_when_it_is_worth_a_request(rig):
-    rig.cached = node()
-    with pytest.raises(VolumeError, match=r"^volume v is not yet in node's status$"):
-        await rig.attachments.device_path("v")
-    assert rig.asked == 0
+def test_the_watch_tells_when_it_is_worth_a_request(rig):
+    assert rig.attachments.seen("v") is None
     rig.cached = node(attached=["v"])
-    # The watch may be behind: what counts is what the server says now.
-    with pytest.raises(VolumeError, match="Volume not attached"):
-        await rig.attachments.device_path("v")
-    rig.server = rig.cached
-    assert await rig.attachments.device_path("v") == "/dev/v"
+    assert rig.attachments.seen("v") is True
+    assert rig.attachments.seen("w") is False
+    assert rig.asked == 0
 
 
 def test_what_is_attached_is_a_hint_when_it_changes(rig):

@@ -30,7 +30,7 @@ class NodeAttachments:
     ) -> None:
         """*cached* is the Node as a watch brought it; *report* has the status written now, and is told why.
 
-        *on_change* hears that :meth:`told` or :meth:`device_path` may answer otherwise than before.
+        *on_change* hears that :meth:`told` or :meth:`seen` may answer otherwise than before.
         """
         self._api = api
         self._node_name = node_name
@@ -46,45 +46,39 @@ class NodeAttachments:
     def use(self, names: Collection[str]) -> None:
         """See ``Attachments``."""
         wanted = tuple(sorted(set(names)))
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self._report("the volumes in use changed")
+        if wanted == self._wanted:
+            return
+        self._wanted = wanted
+        # One that comes back is told anew: the controller may have seen the list without it.
+        self._told &= frozenset(wanted)
+        self._report("the volumes in use changed")
 
     def told(self, name: str) -> bool:
         """See ``Attachments``."""
         return name in self._told
 
-    async def device_path(self, name: str) -> str:
+    def seen(self, name: str) -> bool | None:
         """See ``Attachments``."""
         cached = self._cached()
-        if cached is not None and name not in _attached(cached):
-            # The watch tells when it is worth a request.
-            raise _unattached(f"volume {name} is not yet in node's status")
+        return None if cached is None else any(each.name == name for each in cached.status.volumesAttached)
+
+    async def attached(self) -> Mapping[str, str]:
+        """See ``Attachments``."""
         try:
-            node = await self._api.get(nodes(self._node_name), Node)
+            return _attached(await self._api.get(nodes(self._node_name), Node))
         except ClusterError as error:
-            text = "VerifyControllerAttachedVolume failed fetching node from API server"
-            raise _unattached(f'{text} for volume "{name}" : {error}') from error
-        path = _attached(node).get(name)
-        if path is None:
-            raise _unattached(f'Volume not attached according to node status for volume "{name}"')
-        return path
+            raise VolumeError(str(error), left="unchanged") from error
 
     # --- what the node's status asks and tells --------------------------------
 
     def to_write(self) -> tuple[str, ...] | None:
-        """What the status is to list, sorted; None: what it does.
-
-        From now on only what is listed counts as told.
-        """
-        if self._wanted is not None:
-            self._told &= frozenset(self._wanted)
+        """What the status is to list, sorted; None: what it does."""
         return self._wanted
 
     def written(self, node: Node | None) -> None:
         """The Node is as the last status that was to be written; None: there is no Node."""
-        before = self._told
-        self._told = frozenset() if node is None else frozenset(node.status.volumesInUse)
+        before, listed = self._told, frozenset() if node is None else frozenset(node.status.volumesInUse)
+        self._told = listed if self._wanted is None else listed & frozenset(self._wanted)
         if self._told - before:
             self._on_change()
 
@@ -98,7 +92,3 @@ class NodeAttachments:
 
 def _attached(node: Node) -> Mapping[str, str]:
     return {volume.name: volume.devicePath for volume in node.status.volumesAttached}
-
-
-def _unattached(text: str) -> VolumeError:
-    return VolumeError(text, left="unchanged")

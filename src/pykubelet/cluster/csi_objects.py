@@ -23,7 +23,7 @@ _LIST_WAIT: Final = 10.0
 
 
 class CsiObjectReader:
-    """Implements volumes' ``CsiObjects``. The watch begins with the first question for a CSIDriver."""
+    """Implements volumes' ``CsiObjects``."""
 
     def __init__(
         self, api: Api, clock: Clock, rng: random.Random, *, on_driver: Callable[[str], None]
@@ -41,7 +41,10 @@ class CsiObjectReader:
             # They are asked for by name, and have no namespace.
             key=lambda found: found.metadata.name,
         )
-        self._watches = False
+
+    async def start(self) -> None:
+        """Begin to watch the CSIDrivers."""
+        await self._reflector.start()
 
     async def stop(self) -> None:
         """End the watch."""
@@ -49,15 +52,16 @@ class CsiObjectReader:
 
     async def driver(self, name: str) -> CSIDriver | None:
         """See ``CsiObjects``."""
-        if not self._watches:
-            self._watches = True
-            await self._reflector.start()
         try:
             async with asyncio.timeout(_LIST_WAIT):
                 await self._reflector.synced.wait()
         except TimeoutError:
             text = f'csidriver.storage.k8s.io "{name}": CSI drivers have not been read yet'
             raise VolumeError(text, left="unchanged") from None
+        return self._reflector.get(name)
+
+    def cached_driver(self, name: str) -> CSIDriver | None:
+        """See ``CsiObjects``."""
         return self._reflector.get(name)
 
     async def attachment(self, name: str) -> VolumeAttachment | None:
