@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from bench import burst, exits, flood, logs, probes, pulls, rest, start
+from bench import burst, exits, flood, logs, probes, pulls, rest, start, volumes
 from bench.figures import machine
 
 MEASUREMENTS = {
@@ -17,6 +17,8 @@ MEASUREMENTS = {
     "pulls": ("six images pulled", pulls.measure),
     "flood": ("a container that floods its log", flood.measure),
     "logs": ("reading a log of 500 MB", logs.measure),
+    "volumes": ("pods with config maps and secrets", volumes.measure),
+    "volumes-rest": ("pods with volumes at rest", volumes.measure_rest),
     "rest-probed": ("fifty pods with probes at rest", rest.measure_probed),
 }
 

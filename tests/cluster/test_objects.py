@@ -255,3 +255,28 @@ async def test_many_who_ask_the_cache_make_one_request() -> None:
 def test_the_nodes_annotation(value: str, seconds: float | None) -> None:
     assert object_ttl({"node.alpha.kubernetes.io/ttl": value}) == seconds
     assert object_ttl({}) is None
+
+
+async def test_hundreds_of_pods_share_one_list_and_one_watch() -> None:
+    bench = Bench()
+    bench.api.put(config_map())
+    pods = [pod(f"u{number}") for number in range(300)]
+    for one in pods:
+        bench.manager.register(one)
+    assert set(await asyncio.gather(*(bench.value() for _ in pods))) == {"1"}
+    await asyncio.sleep(2)
+    once = {"list ns/configmaps/app": 1, "watch ns/configmaps/app": 1}
+    assert (bench.api.asked, bench.api.watching("configmaps", "app")) == (once, 1)
+    bench.api.put(config_map("2"))
+    await asyncio.sleep(0.1)
+    assert bench.told == [("configmap", "ns", "app", sorted(one.metadata.uid for one in pods))]
+    assert set(await asyncio.gather(*(bench.value() for _ in pods))) == {"2"}
+    for one in pods[:-1]:
+        bench.manager.unregister(one)
+    await asyncio.sleep(10)
+    assert (bench.api.asked, bench.api.watching("configmaps", "app")) == (once, 1)
+    assert await bench.value() == "2"
+    bench.manager.unregister(pods[-1])
+    await asyncio.sleep(0.1)
+    assert (bench.api.asked, bench.api.watching("configmaps", "app")) == (once, 0)
+    await bench.manager.stop()
