@@ -60,11 +60,13 @@ async def test_the_pods_group_and_policy_are_followed(tree):
 
 
 async def test_a_long_change_is_told_of_and_stops_with_its_waiter(tree, monkeypatch):
-    events, clock, go_on, ended = Events(), HandClock(), threading.Event(), threading.Event()
+    events, clock = Events(), HandClock()
+    reached, go_on, ended = threading.Event(), threading.Event(), threading.Event()
     step = ownership.Progress.step
 
     def slow(progress):
         if progress.files == 5:
+            reached.set()
             go_on.wait()
         try:
             step(progress)
@@ -75,6 +77,7 @@ async def test_a_long_change_is_told_of_and_stops_with_its_waiter(tree, monkeypa
     monkeypatch.setattr(ownership.Progress, "step", slow)
     change = GroupChange(clock, events, Apart("test"))
     waiting = asyncio.get_running_loop().create_task(change.apply(str(tree), pod_of()))
+    assert await asyncio.to_thread(reached.wait, 10)
     for wait in (30.0, 60.0):
         seconds, over = await clock.waits.get()
         assert seconds == wait

@@ -1,8 +1,10 @@
 import pytest
 
 from pykubelet.api import codec
+from pykubelet.api.storage import PersistentVolume
 from pykubelet.api.volumes import Volume
 from pykubelet.volumes import kinds
+from pykubelet.volumes.spec import VolumeSpec
 
 
 def volume_of(kind):
@@ -41,6 +43,16 @@ def test_every_kind_is_known_and_named(kind):
 )
 def test_the_texts(kind, text):
     assert kinds.refusal(volume_of(kind), kind) == text
+
+
+@pytest.mark.parametrize("kind", [*kinds.GONE, "fc", "iscsi", "flexVolume"])
+def test_a_persistent_volume_of_a_kind_that_is_not_here_is_told_as_well(kind):
+    pv = codec.convert({"metadata": {"name": "pv-1"}, "spec": {kind: {}}}, PersistentVolume)
+    volume = codec.convert({"name": "v", "persistentVolumeClaim": {"claimName": "c"}}, Volume)
+    assert VolumeSpec(volume, pv).kinds == (kind,)
+    text = kinds.refusal(volume, kind)
+    assert f'volume "v" of type {kind} is not' in text
+    assert ("use " in text) == (kind in kinds.GONE)
 
 
 def test_all_that_is_gone_is_a_source():

@@ -70,3 +70,81 @@ def test_a_mode_only_gains_and_settles(bits, directory, read_only):
     assert ownership.wanted_mode(stat.S_IFMT(mode) | wanted, read_only=read_only) == wanted
     assert ownership.root_matches(stat.S_IFMT(mode) | wanted, 5, 5, read_only=read_only) == directory
     assert not ownership.root_matches(stat.S_IFMT(mode) | wanted, 5, 6, read_only=read_only)
+
+
+def test_links_to_one_file_are_one_file(tree):
+    os.link(tree / "dir" / "file", tree / "second")
+    ownership.give_to_group(str(tree), 7)
+    status = os.stat(tree / "second")
+    assert (status.st_gid, status.st_nlink, stat.S_IMODE(status.st_mode)) == (7, 2, 0o660)
+
+
+def test_every_kind_of_file_is_changed(tree):
+    os.mkfifo(tree / "pipe", 0o600)
+    os.mknod(tree / "device", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    (tree / "nowhere").symlink_to("missing")
+    assert ownership.give_to_group(str(tree), 7) == 9
+    for name in ("pipe", "device"):
+        assert (os.lstat(tree / name).st_gid, mode_of(tree / name)) == (7, 0o660)
+    assert os.lstat(tree / "nowhere").st_gid == 7
+
+
+@pytest.mark.parametrize("bits", [0o4755, 0o2755, 0o6711, 0o1777])
+def test_special_bits_survive_the_change_of_hands(tree, bits):
+    os.chmod(tree / "dir" / "file", bits)
+    ownership.give_to_group(str(tree), 7)
+    assert mode_of(tree / "dir" / "file") == bits | 0o660
+    assert os.stat(tree / "dir" / "file").st_gid == 7
+
+
+def test_what_is_made_later_belongs_to_the_group_too(tree):
+    ownership.give_to_group(str(tree), 7)
+    (tree / "dir" / "new").touch()
+    (tree / "dir" / "made").mkdir()
+    assert os.stat(tree / "dir" / "new").st_gid == 7
+    assert (os.stat(tree / "dir" / "made").st_gid, mode_of(tree / "dir" / "made") & stat.S_ISGID) == (
+        7,
+        0o2000,
+    )
+
+
+def test_what_is_right_is_not_written_again(tree):
+    ownership.give_to_group(str(tree), 7)
+    paths = [tree, tree / "dir", tree / "dir" / "file", tree / "up"]
+    before = [os.lstat(path).st_ctime_ns for path in paths]
+    os.chmod(tree / "dir" / "deep", 0o700)
+    assert ownership.give_to_group(str(tree), 7) == 6
+    assert [os.lstat(path).st_ctime_ns for path in paths] == before
+    assert mode_of(tree / "dir" / "deep") == 0o2770
+
+
+def test_a_change_that_was_cut_off_is_completed(tree):
+    for number in range(50):
+        (tree / "dir" / str(number)).touch()
+
+    class Stopping(ownership.Progress):
+        def step(self):
+            self.stopped = self.files == 20
+            super().step()
+
+    with pytest.raises(InterruptedError):
+        ownership.give_to_group(str(tree), 7, policy="OnRootMismatch", progress=Stopping())
+    everything = list(tree.rglob("*"))
+    assert 0 < sum(path.lstat().st_gid == 7 for path in everything) <= 20
+    # The root comes last: it tells that the rest is not done.
+    assert ownership.give_to_group(str(tree), 7, policy="OnRootMismatch") == len(everything) + 1
+    assert {path.lstat().st_gid for path in everything} == {7}
+
+
+def test_one_file_that_refuses_does_not_hold_up_the_others(tree, monkeypatch, caplog):
+    chown = os.chown
+
+    def refuse(name, *args, **kwargs):
+        if name == "file":
+            raise PermissionError(1, "no", name)
+        chown(name, *args, **kwargs)
+
+    monkeypatch.setattr(os, "chown", refuse)
+    assert ownership.give_to_group(str(tree), 7) == 5
+    assert "dir/file was not changed" in caplog.text
+    assert os.stat(tree).st_gid == 7

@@ -62,7 +62,9 @@ def give_to_group(
     policy: str = "Always",
     progress: Progress | None = None,
 ) -> int:
-    """Give *path* and all below to *group*; how many files were changed.
+    """Give *path* and all below to *group*; how many files are the group's now.
+
+    What is right already is not written, so that a change that was cut off goes on quickly.
 
     With the policy ``OnRootMismatch`` nothing is done where the root directory is right:
     it is changed last, so that it tells of the rest.
@@ -116,8 +118,12 @@ class _Change:
         """Change the directory itself, after all that is in it."""
         self._progress.step()
         try:
-            os.fchown(directory, -1, self._group)
-            os.fchmod(directory, wanted_mode(os.fstat(directory).st_mode, read_only=self._read_only))
+            status = os.fstat(directory)
+            mode = wanted_mode(status.st_mode, read_only=self._read_only)
+            if status.st_gid != self._group:
+                os.fchown(directory, -1, self._group)
+            if stat.S_IMODE(status.st_mode) != mode:
+                os.fchmod(directory, mode)
         except OSError as error:
             log.warning("the group of %s was not changed: %s", path, error)
             return 0
@@ -125,13 +131,18 @@ class _Change:
 
     def _file(self, directory: int, name: str) -> int:
         self._progress.step()
-        os.chown(name, -1, self._group, dir_fd=directory, follow_symlinks=False)
         found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
         try:
-            mode = os.fstat(found).st_mode
-            if not stat.S_ISLNK(mode):
+            status = os.fstat(found)
+            changed = status.st_gid != self._group
+            if changed:
+                # It takes no such descriptor either; what a swapped name hits lies in this directory.
+                os.chown(name, -1, self._group, dir_fd=directory, follow_symlinks=False)
+            mode = wanted_mode(status.st_mode, read_only=self._read_only)
+            # The kernel takes setuid away from what changes hands: it is given back.
+            if not stat.S_ISLNK(status.st_mode) and (changed or stat.S_IMODE(status.st_mode) != mode):
                 # chmod takes no such descriptor; this link leads to the very file.
-                os.chmod(f"/proc/self/fd/{found}", wanted_mode(mode, read_only=self._read_only))
+                os.chmod(f"/proc/self/fd/{found}", mode)
         finally:
             os.close(found)
         return 1
