@@ -111,3 +111,77 @@ def test_subpath_mounts_are_undone(mount_area):
     disk.remove_pod_directory(layout, "uid-1")
     assert not layout.pod("uid-1").exists()
     assert (precious / "file").exists()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "place",
+    [
+        "volumes/kubernetes.io~local-volume/pv-1",
+        "volumes/kubernetes.io~local-volume/pv-1/deep",
+        "volumes/kubernetes.io~csi/pv-1/mount",
+        "volumes/stray",
+        "volumes",
+        "plugins/kubernetes.io~empty-dir/data",
+        "etc",
+        "",
+    ],
+)
+def test_a_file_system_that_is_mounted_anywhere_in_it_keeps_its_files(mount_area, place):
+    layout = Layout(root=mount_area)
+    path = layout.pod("uid-1") / place
+    path.mkdir(parents=True)
+    (layout.pod("uid-1") / "etc-hosts").touch()
+    mounts.mount_tmpfs(str(path))
+    (path / "file").write_text("precious")
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"mounted|busy"):
+            disk.remove_pod_directory(layout, "uid-1")
+        assert (path / "file").read_text() == "precious"
+    (path / "file").unlink()
+    mounts.unmount(str(path))
+    if path.name == "deep":
+        # What a volume's directory holds is never removed, be it empty.
+        path.rmdir()
+    disk.remove_pod_directory(layout, "uid-1")
+    assert not layout.pod("uid-1").exists()
+
+
+@pytest.mark.integration
+def test_files_below_what_was_unmounted_behind_our_back_stay(mount_area):
+    layout = Layout(root=mount_area)
+    path = volume(layout, "kubernetes.io/local-volume", "pv-1")
+    # Written while the volume was not mounted: nobody else has it.
+    (path / "file").write_text("precious")
+    mounts.mount_tmpfs(str(path))
+    with pytest.raises(OSError, match="mounted"):
+        disk.remove_pod_directory(layout, "uid-1")
+    mounts.unmount(str(path))
+    with pytest.raises(OSError, match="not empty"):
+        disk.remove_pod_directory(layout, "uid-1")
+    assert (path / "file").read_text() == "precious"
+
+
+@pytest.mark.integration
+def test_a_mount_that_comes_meanwhile_is_not_entered(mount_area, monkeypatch):
+    layout = Layout(root=mount_area)
+    path = layout.pod("uid-1") / "containers" / "web"
+    path.mkdir(parents=True)
+    precious = mount_area / "precious"
+    precious.mkdir()
+    (precious / "file").touch()
+    # The look at the mount table saw nothing yet.
+    mounts.bind(str(precious), str(path))
+    monkeypatch.setattr(disk, "_refuse_mounts", lambda path: None)
+    with pytest.raises(OSError, match=r"cross-device|busy"):
+        disk.remove_pod_directory(layout, "uid-1")
+    assert (precious / "file").exists()
+
+
+@pytest.mark.parametrize("name", ["file", "..data", "link"])
+def test_whatever_lies_in_a_directory_of_volumes_is_not_deleted(layout, tmp_path, name):
+    path = volume(layout, "kubernetes.io/nfs", "data")
+    (path.parent / name).symlink_to(tmp_path)
+    with pytest.raises(OSError, match=r"[Nn]ot empty"):
+        disk.remove_pod_directory(layout, "uid-1")
+    assert (path.parent / name).is_symlink()
