@@ -1,10 +1,28 @@
-"""What tests of persistent volumes share: specs, pods, and takers of events."""
+"""What tests of persistent volumes share: specs, pods, takers of events, mounts whose server is gone."""
+
+import os
+from pathlib import Path
+
+import pytest
 
 from pykubelet.api.core import Pod, PodSecurityContext, PodSpec
 from pykubelet.api.meta import ObjectMeta
 from pykubelet.api.storage import PersistentVolume, PersistentVolumeSpec
 from pykubelet.api.volumes import PersistentVolumeClaimVolumeSource, Volume
+from pykubelet.linux import syscalls
 from pykubelet.volumes.spec import VolumeSpec
+
+needs_fuse = pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="needs /dev/fuse")
+
+
+def dead_mount(path):
+    """Mount a FUSE file system on *path* and end what serves it: every look answers ENOTCONN."""
+    served = os.open("/dev/fuse", os.O_RDWR)
+    try:
+        options = f"fd={served},rootmode=40000,user_id=0,group_id=0"
+        syscalls.mount("gone", str(path), "fuse", 0, options)
+    finally:
+        os.close(served)
 
 
 def spec_of(name="pv-1", *, read_only=False, annotations=None, **fields):

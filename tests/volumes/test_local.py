@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.volumes.persistent import StandIns, Told, pod_of, spec_of
+from tests.volumes.persistent import StandIns, Told, dead_mount, needs_fuse, pod_of, spec_of
 
 from pykubelet.api.quantity import Quantity
 from pykubelet.api.storage import LocalVolumeSource
@@ -204,6 +204,15 @@ def test_a_busy_volume_stays_until_nobody_is_in_it(room):
         busy.wait()
     room.take()
     assert room.mounted() == {}
+
+
+@needs_fuse
+def test_a_mount_that_is_dead_is_made_anew(room):
+    (room.source / "file").touch()
+    room.target().mkdir(parents=True)
+    dead_mount(room.target())
+    room.give(room.spec())
+    assert os.listdir(room.target()) == ["file"]
 
 
 def test_files_where_a_mount_should_be_are_never_deleted(room):

@@ -8,7 +8,7 @@ import subprocess
 import threading
 
 import pytest
-from tests.volumes.persistent import StandIns, pod_of, spec_of
+from tests.volumes.persistent import StandIns, dead_mount, needs_fuse, pod_of, spec_of
 
 from pykubelet.api.quantity import Quantity
 from pykubelet.api.storage import PersistentVolume, PersistentVolumeSpec
@@ -196,6 +196,21 @@ def test_a_mount_that_its_server_forgot_is_made_anew(room, monkeypatch, number):
         room.set_up(inline())
     assert [line.split()[0] for line in room.stand_ins.called] == ["mount", "umount", "mount"]
     assert room.mounted() == [str(room.target())]
+
+
+@needs_fuse
+def test_a_mount_that_is_really_dead_is_made_anew_and_taken_off(room):
+    (room.export / "file").touch()
+    room.target().mkdir(parents=True)
+    dead_mount(room.target())
+    room.set_up(inline())
+    assert os.listdir(room.target()) == ["file"]
+    room.tear_down()
+    room.target().mkdir()
+    dead_mount(room.target())
+    room.tear_down()
+    assert room.mounted() == []
+    assert not room.target().exists()
 
 
 def test_a_server_that_trusts_no_foreign_root_is_not_taken_for_a_broken_one(room, monkeypatch):
