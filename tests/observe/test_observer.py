@@ -87,6 +87,24 @@ async def test_a_reading_that_is_new_enough_is_not_made_again(bench: Bench) -> N
     assert again.read_at > first.read_at
 
 
+async def test_a_pod_of_which_the_last_listing_had_nothing_is_not_read_for_it(bench: Bench) -> None:
+    start = bench.clock.monotonic()
+    await asyncio.sleep(1)
+    await bench.observer.relist()
+    await bench.run()
+    calls = bench.runtime.calls.total()
+    pod = await bench.observer.read("new", newer_than=start)
+    assert (pod.empty, pod.read_at, bench.runtime.calls.total()) == (True, start + 1, calls)
+    assert bench.observer.cached("new") is pod
+    # The listing is older than what was ordered since; or it had the pod, which nobody has read.
+    assert not (await bench.observer.read("u1", newer_than=start + 1)).empty
+    other = Observer(bench.runtime, bench.clock, on_change=bench.told.append)
+    bench.runtime.inject(Fault("ContainerStatus", Code.Unknown))
+    await asyncio.sleep(1)
+    await other.relist()
+    assert not (await other.read("u1", newer_than=start)).empty
+
+
 async def test_readings_of_one_pod_at_the_same_time_are_one(bench: Bench) -> None:
     await bench.run()
     moment = bench.clock.monotonic()

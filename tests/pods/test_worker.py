@@ -193,6 +193,17 @@ async def test_after_cut_work_the_runtime_is_looked_at_anew(script) -> None:
     assert [newer for _, newer in script.reads] == [0.0, 1.0]
 
 
+async def test_a_reading_that_followed_the_last_orders_does_for_the_next_look_for_a_moment(script) -> None:
+    script.takes["sync"] = 1
+    script.outcomes = [SyncOutcome(read_after=0.9), SyncOutcome(read_after=1.9), SyncOutcome()]
+    script.create(pod())
+    await script.clock.sleep(1.1)
+    for wait in (2, 2, 2):
+        script.workers.update(WorkerUpdate("update", pod()))
+        await script.clock.sleep(wait)
+    assert [newer for _, newer in script.reads] == [0.0, 0.9, 2.1, 4.1]
+
+
 async def test_a_grace_that_is_shortened_reaches_the_running_termination(script) -> None:
     script.takes["terminate"] = 20
     script.create(pod())

@@ -7,6 +7,7 @@ from typing import Any
 import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
+from prometheus_client import Counter, Histogram
 
 from pykubelet.base.clock import Clock
 from pykubelet.base.metrics import Metrics, exponential_buckets
@@ -36,11 +37,18 @@ class CallMetrics:
             labels,
             buckets=exponential_buckets(0.005, 2.5, 14),
         )
+        #: The series of each operation; finding them costs more than counting.
+        self._series: dict[str, tuple[Counter, Histogram]] = {}
 
     def count(self, operation: str, seconds: float, *, failed: bool) -> None:
         """One call ended."""
-        self._count.labels(operation).inc()
-        self._seconds.labels(operation).observe(seconds)
+        series = self._series.get(operation)
+        if series is None:
+            series = self._count.labels(operation), self._seconds.labels(operation)
+            self._series[operation] = series
+        count, histogram = series
+        count.inc()
+        histogram.observe(seconds)
         if failed:
             self._errors.labels(operation).inc()
 

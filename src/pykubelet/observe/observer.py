@@ -94,8 +94,10 @@ class Observer:
         self._hints: set[str] = set()
         self._tasks = TaskOwner("observe")
         self._relist_now = asyncio.Event()
-        #: When the runtime last answered a listing, and whether all that one listed was looked at.
+        #: When the runtime last answered a listing, the pods (UIDs) that it had, and whether all that one
+        #: listed was looked at.
         self._listed_at: float | None = None
+        self._listed: frozenset[str] = frozenset()
         self._relisted = asyncio.Event()
 
     # --- life -----------------------------------------------------------------
@@ -160,15 +162,26 @@ class Observer:
             known = self._cache.get(uid)
             if known is not None and known.read_at > since and uid not in self._dirty:
                 return known
-            try:
-                async with asyncio.timeout(READ_TIMEOUT):
-                    pod = await self._read(uid)
-            except BaseException:
-                self._dirty.add(uid)
-                raise
+            listed_at = self._listed_without(uid, since) if known is None else None
+            if listed_at is not None:
+                # The listing was a reading of this pod too: a new pod needs none of its own.
+                pod = ObservedPod(uid=uid, read_at=listed_at)
+            else:
+                try:
+                    async with asyncio.timeout(READ_TIMEOUT):
+                        pod = await self._read(uid)
+                except BaseException:
+                    self._dirty.add(uid)
+                    raise
             self._dirty.discard(uid)
             self._take(pod, source)
             return pod
+
+    def _listed_without(self, uid: str, since: float) -> float | None:
+        """When the last listing began, if that was after *since* and it had nothing of the pod."""
+        if self._listed_at is None or self._listed_at <= since:
+            return None
+        return None if uid in self._listed or uid in self._dirty else self._listed_at
 
     async def _read(self, uid: str) -> ObservedPod:
         began = self._clock.monotonic()
@@ -379,6 +392,7 @@ class Observer:
         # One pod of which the runtime will not speak must not keep the others waiting.
         self._listed_at = began
         listed = states_listed(sandboxes, containers)
+        self._listed = frozenset(listed)
         # A pod that was read after the listing began is newer than the listing.
         differs = [
             uid

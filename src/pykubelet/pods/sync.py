@@ -103,7 +103,8 @@ class PodSyncer:
         error = error or await self._ensure_directories(pod) or await self._ensure_volumes(pod)
         if error:
             return SyncOutcome(error=error)
-        if killed or self._clock.monotonic() - began > STALE_AFTER:
+        # What does not run does not change meanwhile.
+        if killed or (observed.alive and self._clock.monotonic() - began > STALE_AFTER):
             observed = await self._doors.read(pod.metadata.uid, self._clock.monotonic())
         self._doors.probes.add_pod(pod)
         plan = plan_pod(
@@ -113,16 +114,17 @@ class PodSyncer:
             restart_all=restart_all_runs(status),
             in_force=in_force,
         )
-        outcome = await self._executor.carry_out(pod, observed, plan)
+        outcome, read_after = await self._executor.carry_out(pod, observed, plan), None
         if outcome.acted:
-            observed = await self._doors.read(pod.metadata.uid, self._clock.monotonic())
+            read_after = self._clock.monotonic()
+            observed = await self._doors.read(pod.metadata.uid, read_after)
             # Meanwhile something else may have been allocated: that is not in force yet.
             pod = self._doors.allocation.allocated(update.pod)
             if plan.resize is not None and in_force is not None:
                 await self._see_limits(pod, in_force)
             self._doors.resizer.look(pod, observed)
             status = self._report(pod, observed)
-        return self._sync_outcome(pod, status, outcome)
+        return self._sync_outcome(pod, status, outcome, read_after)
 
     def show_verdicts(self, pod: Pod) -> None:
         """Report at once what the pod's probes say; its worker, which may be busy, follows."""
@@ -144,7 +146,9 @@ class PodSyncer:
         else:
             self._doors.resizer.in_force(pod, limits, before.wanted)
 
-    def _sync_outcome(self, pod: Pod, status: PodStatus, outcome: Outcome) -> SyncOutcome:
+    def _sync_outcome(
+        self, pod: Pod, status: PodStatus, outcome: Outcome, read_after: float | None
+    ) -> SyncOutcome:
         """When to look again: at the end of a back-off, or of the pod's deadline."""
         waits = []
         if outcome.backoff_until is not None:
@@ -157,8 +161,9 @@ class PodSyncer:
         if error:
             log.info("pod %s: %s", pod_ref(pod), error)
             # What failed is tried again after its own wait, unless something else is due before.
-            return SyncOutcome(error=error, next_in=next_in if (next_in or ERROR_WAIT) < ERROR_WAIT else None)
-        return SyncOutcome(next_in=next_in)
+            soon = next_in if (next_in or ERROR_WAIT) < ERROR_WAIT else None
+            return SyncOutcome(error=error, next_in=soon, read_after=read_after)
+        return SyncOutcome(next_in=next_in, read_after=read_after)
 
     def _report(self, pod: Pod, observed: ObservedPod, *, terminal: bool = False) -> PodStatus:
         """Compute the pod's status and hand it on."""

@@ -41,6 +41,8 @@ NETWORK_WAIT = 1.0
 JITTER = 0.5
 #: Seconds within which a worker must have looked at the runtime.
 READ_WAIT = 60.0
+#: Seconds for which a reading that followed the last orders will do for the next look.
+FRESH = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class SyncOutcome:
     #: What failed, for the log; empty when all went well.
     error: str = ""
     network: bool = False
+    #: Monotonic seconds after which, when all orders were done, the pod was read; None if it was not.
+    read_after: float | None = None
 
 
 class PodSync(Protocol):
@@ -98,6 +102,8 @@ class _Worker:
     running: asyncio.Task[None] | None = None
     cut: bool = False
     last_work: float = 0.0
+    #: See ``SyncOutcome``, of the last work.
+    read_after: float | None = None
     ended: list[asyncio.Event] = field(default_factory=list)
     #: The grace in force once the pod is being ended.
     grace: GraceHolder | None = None
@@ -356,7 +362,7 @@ class PodWorkers:
             outcome = await self._work_of_phase(worker, update)
         except asyncio.CancelledError:
             # What it ordered may still come true: the next look must be newer than this.
-            worker.last_work = self._clock.monotonic()
+            worker.last_work, worker.read_after = self._clock.monotonic(), None
             raise
         except Exception as error:
             text = str(error) or type(error).__name__
@@ -366,7 +372,7 @@ class PodWorkers:
                 log.exception("pod %s: unexpected failure", worker.ref)
             self._journal.record("SyncFailed", text, pod=worker.ref, cause=update.cause)
             outcome = SyncOutcome(error=text)
-        worker.last_work = self._clock.monotonic()
+        worker.last_work, worker.read_after = self._clock.monotonic(), outcome.read_after
         if worker.state.phase is WorkerPhase.FINISHED:
             return
         worker.due = worker.last_work + self._until_next(outcome)
@@ -413,9 +419,13 @@ class PodWorkers:
 
     async def _look(self, worker: _Worker) -> ObservedPod:
         """A reading of the pod that is newer than this worker's last orders."""
+        newer_than, read_after = worker.last_work, worker.read_after
+        if read_after is not None and self._clock.monotonic() - read_after < FRESH:
+            # What was started is often what causes this look; it was seen then.
+            newer_than = read_after
         try:
             async with asyncio.timeout(READ_WAIT):
-                return await self._read(worker.uid, worker.last_work)
+                return await self._read(worker.uid, newer_than)
         except (CriError, TimeoutError) as error:
             self._events.pod_event(
                 worker.ref, "Warning", "FailedSync", f"error determining status: {str(error) or 'timed out'}"
