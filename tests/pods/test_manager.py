@@ -245,6 +245,16 @@ async def test_changes_of_pods_nobody_knows_ask_for_housekeeping(node) -> None:
         assert node.untidy == before + 1
 
 
+async def test_a_change_of_what_is_wanted_asks_for_housekeeping_and_a_status_from_outside_does_not(
+    node,
+) -> None:
+    node.start()
+    for op, asked in ((Op.ADD, 1), (Op.RECONCILE, 0), (Op.UPDATE, 1), (Op.REMOVE, 1)):
+        before = node.untidy
+        await node.send(op, pod("u1"), wait=0.01)
+        assert node.untidy == before + asked, op
+
+
 async def test_a_status_from_outside_syncs_pods_with_readiness_gates_and_tidies_evicted_ones(node) -> None:
     node.start()
     plain = pod("u1")

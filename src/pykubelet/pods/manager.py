@@ -138,7 +138,9 @@ class PodManager:
             self._doors.allocation.added(pod for pod in update.pods if self._admitted(pod))
         elif update.op is Op.REMOVE:
             self._doors.allocation.retry(PODS_REMOVED)
-        self._doors.on_untidy()
+        if update.op is not Op.RECONCILE:
+            # A status that comes back changes nothing about who is wanted.
+            self._doors.on_untidy()
 
     def _add(self, pod: Pod, source: str) -> None:
         self._store.set(pod)
