@@ -78,6 +78,9 @@ async def test_runtimes_side_by_side_and_their_overhead(joined, containerd):
         info = await joined.node.cri.sandbox_status(sandbox, verbose=True)
         assert info.runtime_handler == handler
         assert await joined.exec(shown, "echo works") == "works"
+        # Seen from inside: crun hides a directory below a file system that has no room at all.
+        hidden = await joined.exec(shown, "grep ' /sys/firmware ' /proc/self/mountinfo")
+        assert ("size=0k" in hidden) is (handler == "crun"), (handler, hidden)
     # The pod's cgroup has room for the overhead, its container's has not.
     for handler, limit, shares, quota in (("runc", 32, 102, 20000), ("crun", 48, 153, 25000)):
         shown = found[handler]
