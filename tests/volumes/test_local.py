@@ -393,6 +393,35 @@ def test_a_mount_of_another_device_is_not_taken_for_this_one(room):
         run(room.plugin.stage(room.spec(second), pod_of(), ""))
 
 
+async def test_formatting_goes_on_when_its_wait_is_cut_off(room, tmp_path, monkeypatch):
+    device = await asyncio.to_thread(room.disk)
+    spec, go_on = room.spec(device), tmp_path / "go-on"
+    stand_ins = StandIns(tmp_path / "bin")
+    wait = f"while [ ! -e {go_on} ]; do sleep 0.05; done"
+    stand_ins.add("mkfs.ext4", f'{wait}; exec /usr/sbin/mkfs.ext4 "$@"')
+    monkeypatch.setenv("PATH", str(stand_ins.directory), prepend=os.pathsep)
+
+    async def called():
+        async with asyncio.timeout(20):
+            while not stand_ins.called:
+                await asyncio.sleep(0.01)
+
+    for _ in range(2):
+        staging = asyncio.get_running_loop().create_task(room.plugin.stage(spec, pod_of(), ""))
+        await called()
+        staging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await staging
+    undoing = asyncio.get_running_loop().create_task(room.plugin.unstage(room.plugin.device(spec)))
+    go_on.touch()
+    # Nothing comes back after it was undone.
+    await undoing
+    assert await asyncio.to_thread(room.mounted) == {}
+    await room.giving(spec, pod_of())
+    assert [line.split()[0] for line in stand_ins.called] == ["mkfs.ext4"]
+    assert str(room.target()) in await asyncio.to_thread(room.mounted)
+
+
 def test_an_unmounted_device_is_not_bound(room):
     device = room.disk()
     with pytest.raises(VolumeError, match="is not mounted at"):

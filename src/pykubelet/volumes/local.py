@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import stat
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -19,7 +18,6 @@ from pykubelet.api.core import Pod
 from pykubelet.api.mounted import MountedVolume
 from pykubelet.api.podinfo import pod_ref
 from pykubelet.api.quantity import Quantity
-from pykubelet.api.storage import LocalVolumeSource
 from pykubelet.base.apart import Apart
 from pykubelet.base.clock import Clock
 from pykubelet.base.errors import ExpandError, Left, VolumeError
@@ -27,9 +25,10 @@ from pykubelet.base.journal import Events
 from pykubelet.base.layout import Layout
 from pykubelet.linux import mountinfo, mounts, safeopen
 
-from . import block_map, errors, filesystems, local_tree, mountpoint
+from . import block_map, filesystems, local_source, local_tree, mountpoint
 from .group_change import GroupChange
 from .identity import group_of
+from .ongoing import Ongoing
 from .plugin import Device, Found
 from .spec import VolumeSpec
 
@@ -41,7 +40,6 @@ NAME: Final = "kubernetes.io/local-volume"
 
 #: Seconds for calls that only look at the node's own file systems, or change one mount.
 _QUICK: Final = 60.0
-_SETTING_UP: Final = "NewMounter initialization"
 #: A note beside the pod's volumes while a change of group is under way.
 _NOTE: Final = "changing-group"
 
@@ -57,6 +55,8 @@ class LocalVolumes:
         self._layout = layout
         self._events = events
         self._apart = Apart("local volumes")
+        # Formatting and checking may last longer than any wait for a volume.
+        self._staging = Ongoing("local volumes")
         self._groups = GroupChange(clock, events, self._apart)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -64,7 +64,7 @@ class LocalVolumes:
 
     def device(self, spec: VolumeSpec) -> Device | None:
         """The volume itself, whether anything has to be mounted for it or not."""
-        _source(spec)
+        local_source.source_of(spec)
         return _device(spec.name, block=spec.block)
 
     async def attachable(self, spec: VolumeSpec) -> bool:
@@ -80,15 +80,17 @@ class LocalVolumes:
 
         :raises VolumeError: the path is none that can be a volume, or a step failed.
         """
-        source, path = _source(spec), _path(spec)
+        path, target = local_source.path_of(spec), os.fspath(self._global(spec.name))
         if spec.block or await self._is_directory(path):
             return
-        target = os.fspath(self._global(spec.name))
-        if await self._quick(lambda: _mounted_from(path, target)):
+        await self._staging.run(spec.name, lambda: self._mount(spec, path, target))
+
+    async def _mount(self, spec: VolumeSpec, path: str, target: str) -> None:
+        if await self._quick(lambda: local_source.mounted_from(path, target)):
             return
         await self._quick(lambda: local_tree.make_directories(target))
         options = sorted({*spec.mount_options, *(["ro"] if spec.read_only else [])})
-        kind = filesystems.DEFAULT if source.fsType is None else source.fsType
+        kind = local_source.source_of(spec).fsType or filesystems.DEFAULT
         try:
             await filesystems.format_and_mount(path, target, kind, options, apart=self._apart)
         except VolumeError as error:
@@ -103,6 +105,7 @@ class LocalVolumes:
         if device.block:
             await self._quick(lambda: block_map.remove_global(self.map_path(name)))
         else:
+            await self._staging.over(name)
             # Not bounded: all that was written goes to the device before it ends.
             await self._apart.run(lambda: mountpoint.take_off(self._global(name)))
 
@@ -114,7 +117,7 @@ class LocalVolumes:
         :raises VolumeError: the path is none that can be a volume, or is not mounted.
         :raises OSError: the kernel refused.
         """
-        uid, path, read_only = pod.metadata.uid, _path(spec), spec.read_only
+        uid, path, read_only = pod.metadata.uid, local_source.path_of(spec), spec.read_only
         if spec.block:
             link = await self._quick(lambda: self._map(spec.name, uid, path))
             return MountedVolume(spec.volume.name, read_only=read_only, device_path=link)
@@ -159,7 +162,7 @@ class LocalVolumes:
         :raises ExpandError: it cannot grow.
         :raises VolumeError: the path is none that can be a volume.
         """
-        path = _path(spec)
+        path = local_source.path_of(spec)
         if spec.block or await self._is_directory(path):
             return
         if spec.read_only:
@@ -220,9 +223,9 @@ class LocalVolumes:
 
         :raises VolumeError: it is neither.
         """
-        kind = await self._quick(lambda: _kind_of(path))
+        kind = await self._quick(lambda: local_source.kind_of(path))
         if kind not in ("directory", "block"):
-            raise _unusable("only directory and block device are supported")
+            raise local_source.unusable("only directory and block device are supported")
         return kind == "directory"
 
     def _others(self, source: str, uid: str) -> list[str]:
@@ -245,8 +248,8 @@ class LocalVolumes:
             self._events.pod_event(pod_ref(pod), "Warning", "AlreadyMountedVolume", text)
 
     def _map(self, name: str, uid: str, path: str) -> str:
-        if _kind_of(path) != "block":
-            raise _unusable(f"{path} is not a block device")
+        if local_source.kind_of(path) != "block":
+            raise local_source.unusable(f"{path} is not a block device")
         link = os.fspath(block_map.link_path(self._layout, uid, NAME, name))
         return block_map.map_device(path, self.map_path(name), link, uid)
 
@@ -283,57 +286,6 @@ def _bind(source: str, target: str, options: Sequence[str], note: Path | None, *
             mountpoint.take_off(target)
         raise
     return note is not None
-
-
-def _source(spec: VolumeSpec) -> LocalVolumeSource:
-    source = spec.pv.spec.local if spec.pv is not None else None
-    if source is None or not source.path:
-        raise VolumeError("local volume source is nil or local path is not set", left="unchanged")
-    return source
-
-
-def _path(spec: VolumeSpec) -> str:
-    path = _source(spec).path
-    if ".." in path.split("/"):
-        raise _unusable(f"invalid path: {path} must not contain '..'")
-    return path if path.startswith("/") else f"/{path}"
-
-
-def _unusable(text: str) -> VolumeError:
-    return VolumeError(text, left="unchanged", step=_SETTING_UP)
-
-
-def _kind_of(path: str) -> str:
-    """``directory``, ``block``, or anything else; links are followed."""
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        raise _unusable(f'path "{path}" does not exist') from None
-    except OSError as error:
-        raise _unusable(errors.told("stat", path, error)) from error
-    if stat.S_ISDIR(mode):
-        return "directory"
-    return "block" if stat.S_ISBLK(mode) else "other"
-
-
-def _mounted_from(device: str, target: str) -> bool:
-    """Whether the file system of *device* is mounted at *target*.
-
-    :raises VolumeError: that of another device is.
-    """
-    place = mountpoint.real(target)
-    number = os.stat(device).st_rdev
-    found = [mount for mount in mountinfo.read() if mount.mount_point == place]
-    for mount in found:
-        # The number of a file system may be its own (btrfs): then its source tells.
-        if mount.device == f"{os.major(number)}:{os.minor(number)}":
-            return True
-        with contextlib.suppress(OSError):
-            if os.stat(mount.source).st_rdev == number:
-                return True
-    if found:
-        raise VolumeError(f"{target} is mounted from {found[-1].source}, not from {device}", left="unchanged")
-    return False
 
 
 def _device(name: str, *, block: bool) -> Device:
