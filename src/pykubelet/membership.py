@@ -36,6 +36,7 @@ from pykubelet.cluster.services import ServiceLister
 from pykubelet.cluster.status_doors import Keeper, StatusRules
 from pykubelet.cluster.status_manager import StatusManager
 from pykubelet.cluster.tokens import TokenManager
+from pykubelet.cluster.trust_bundles import TrustBundles
 from pykubelet.cluster_volumes import ClusterVolumes
 from pykubelet.config import Loaded
 from pykubelet.connection import Connection
@@ -110,6 +111,11 @@ class Membership:
         self.service_accounts = ServiceAccountReader(api, self.tokens)
         self.services = ServiceLister(api, clock, rng)
         self.runtime_classes = RuntimeClassLister(api, clock, rng)
+        self.bundles = (
+            TrustBundles(api, clock, rng, cache_size=2 * config.maxPods)
+            if loaded.gates.enabled("ClusterTrustBundleProjection")
+            else None
+        )
         self.volumes = ClusterVolumes(
             api,
             name,
@@ -182,7 +188,7 @@ class Membership:
 
     def feeds(self, node: NodeInfo) -> Feeds:
         """What volumes are filled from."""
-        return Feeds(self.objects, self.tokens, node)
+        return Feeds(self.objects, self.tokens, node, bundles=self.bundles)
 
     def status_manager(
         self,
@@ -330,6 +336,8 @@ class Membership:
         stages.add(Stage("objects", start=self.objects.start, stop=self.objects.stop))
         stages.add(Stage("tokens", start=self.tokens.start, stop=self.tokens.stop))
         stages.add(Stage("services", start=self.services.start, stop=self.services.stop))
+        if self.bundles is not None:
+            stages.add(Stage("trust bundles", stop=self.bundles.stop))
         stages.add(Stage("runtime classes", start=self.runtime_classes.start, stop=self.runtime_classes.stop))
         self.volumes.early_stages(stages)
         stages.add(Stage("node watch", start=self.node_watch.start, stop=self.node_watch.stop))

@@ -9,6 +9,7 @@ from pykubelet.api.core import Container, Pod, PodSecurityContext, PodSpec
 from pykubelet.api.meta import ObjectMeta
 from pykubelet.api.objects import ConfigMap, Secret
 from pykubelet.api.volumes import (
+    ClusterTrustBundleProjection,
     ConfigMapVolumeSource,
     DownwardAPIVolumeFile,
     DownwardAPIVolumeSource,
@@ -137,6 +138,36 @@ async def test_the_first_token_to_age_says_when_to_look_again(tmp_path, cluster)
     soon = datetime(2026, 1, 1, tzinfo=UTC)
     cluster.refresh = {"": soon + timedelta(hours=1), "vault": soon}
     assert (await plugin.gather(pod_of(), PROJECTED)).refresh_at == soon
+
+
+class Bundles:
+    def __init__(self):
+        self.answers = {"root": b"PEM"}
+
+    async def anchors(self, source):
+        if source.name not in self.answers:
+            raise LookupError("no such bundle")
+        return self.answers[source.name]
+
+
+def bundle(path, name, *, optional=None):
+    source = ClusterTrustBundleProjection(path=path, name=name, optional=optional)
+    return VolumeProjection(clusterTrustBundle=source)
+
+
+async def test_trust_bundles_are_asked_for_where_there_are_any(tmp_path, cluster):
+    feeds = Feeds(objects=cluster, tokens=cluster, bundles=Bundles())
+    clock = ManualClock()
+    plugin = content_volumes(Layout(root=tmp_path), clock, feeds, lambda: MIB)[-1]
+    sources = [bundle("ca", "root"), token("t"), bundle("again", "root")]
+    volume = Volume(name="v", projected=ProjectedVolumeSource(sources=sources, defaultMode=0o644))
+    gathered = await plugin.gather(pod_of(group=5), volume)
+    assert gathered.files["ca"] == gathered.files["again"] == File(b"PEM", 0o600)
+    # No change is told: they are asked for again as often as a pod is synced.
+    assert gathered.refresh_at == clock.now() + timedelta(minutes=1)
+    volume.projected.sources.append(bundle("more", "none", optional=True))
+    with pytest.raises(VolumeError, match=r"^no such bundle$"):
+        await plugin.gather(pod_of(), volume)
 
 
 async def test_what_cannot_be_had_is_told(tmp_path, cluster):

@@ -1,4 +1,4 @@
-"""The small objects that pods are made with: config maps, secrets, services, runtime classes, leases."""
+"""The small objects that pods are made with: config maps, secrets, services, trust bundles, leases."""
 
 from typing import Literal
 
@@ -30,6 +30,35 @@ class Secret(Obj):
 
     def __repr__(self) -> str:
         return f"Secret({self.metadata.namespace}/{self.metadata.name}, {len(self.data)} keys)"
+
+
+class ClusterTrustBundleSpec(Obj):
+    """certificates.k8s.io ClusterTrustBundleSpec."""
+
+    signerName: str = ""
+    #: PEM.
+    trustBundle: str = ""
+
+
+class ClusterTrustBundle(Obj):
+    """certificates.k8s.io ClusterTrustBundle; alike in all its versions."""
+
+    apiVersion: str = ""
+    kind: str = ""
+    metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
+    spec: ClusterTrustBundleSpec = msgspec.field(default_factory=ClusterTrustBundleSpec)
+
+
+class APIResource(Obj):
+    """metav1.APIResource, its name alone."""
+
+    name: str = ""
+
+
+class APIResourceList(Obj):
+    """metav1.APIResourceList: what a group's version has."""
+
+    resources: list[APIResource] = []
 
 
 class ServiceAccount(Obj):

@@ -7,7 +7,7 @@ come from the cluster and from the pod itself. Containers only ever read them.
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
 
@@ -25,6 +25,9 @@ from .identity import group_of
 from .medium import Tmpfs, memory_size
 
 T = TypeVar("T")
+
+#: How often trust bundles are asked for, as often as a pod is synced.
+_BUNDLE_PERIOD: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +71,20 @@ class ContentVolume:
         """
         namespace, account = pod.metadata.namespace, pod.spec.serviceAccountName
         needs = payload.needed(volume)
-        objects, tokens = self._feeds.objects, self._feeds.tokens
+        objects, tokens, bundles = self._feeds.objects, self._feeds.tokens, self._feeds.bundles
         requests = [payload.token_request(pod, source) for source in needs.tokens]
         facts = payload.Facts(
             {name: await _asked(objects.config_map(namespace, name)) for name in needs.config_maps},
             {name: await _asked(objects.secret(namespace, name)) for name in needs.secrets},
             [await _asked(tokens.token(namespace, account, request)) for request in requests],
             DownwardFacts(allocatable=self._feeds.node.allocatable),
+            [await _asked(bundles.anchors(source)) for source in needs.bundles] if bundles else (),
         )
         files = payload.files_of(pod, volume, facts)
         ends = [tokens.refresh_at(namespace, account, request) for request in requests]
+        if facts.bundles:
+            # No change of a bundle is told.
+            ends.append(self._clock.now() + _BUNDLE_PERIOD)
         refresh_at = min((end for end in ends if end is not None), default=None)
         return Content(files, self._clock.now_ns(), refresh_at)
 

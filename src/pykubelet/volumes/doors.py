@@ -8,7 +8,7 @@ from typing import Protocol
 from pykubelet.api.auth import TokenRequest
 from pykubelet.api.core import Pod, ResourceList
 from pykubelet.api.objects import ConfigMap, Secret
-from pykubelet.api.volumes import Volume
+from pykubelet.api.volumes import ClusterTrustBundleProjection, Volume
 from pykubelet.base.errors import VolumeError
 
 from .expansion import Expansion
@@ -53,6 +53,17 @@ class Tokens(Protocol):
 
     def forget_pod(self, uid: str) -> None:
         """The pod needs its tokens no more."""
+        ...
+
+
+class TrustBundles(Protocol):
+    """Certificates of authorities, as the cluster has them."""
+
+    async def anchors(self, source: ClusterTrustBundleProjection) -> bytes:
+        """PEM of the certificates that *source* names; empty where they may be missing.
+
+        :raises LookupError: they cannot be had now; the text goes into the pod's event.
+        """
         ...
 
 
@@ -190,3 +201,5 @@ class Feeds:
     objects: Objects = field(default_factory=NoObjects)
     tokens: Tokens = field(default_factory=NoTokens)
     node: NodeFacts = field(default_factory=NoNode)
+    #: None: the feature is off, or there is no cluster.
+    bundles: TrustBundles | None = None

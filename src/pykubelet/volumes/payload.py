@@ -3,8 +3,8 @@
 ``needed`` says what must be fetched, ``files_of`` computes the files. Whatever is wrong with
 any source is told at once, as upstream tells several errors in one text.
 
-Trust bundles and pod certificates, whose features are off by default, are not there yet: an
-optional bundle is an empty file, all else an error that names the feature.
+Without trust bundles, whose feature is off by default, an optional one is an empty file. Pod
+certificates are not there yet: an error names the feature.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +59,7 @@ class Needs:
     config_maps: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     tokens: tuple[ServiceAccountTokenProjection, ...] = ()
+    bundles: tuple[ClusterTrustBundleProjection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class Facts:
     #: In the order of :attr:`Needs.tokens`.
     tokens: Sequence[TokenRequest | Missing] = ()
     downward: DownwardFacts = field(default_factory=DownwardFacts)
+    #: PEM, in the order of :attr:`Needs.bundles`; none at all where the feature is off.
+    bundles: Sequence[bytes | Missing] = ()
 
 
 class _SourceError(Exception):
@@ -90,7 +93,8 @@ def needed(volume: Volume) -> Needs:
     if volume.secret is not None:
         secrets.append(volume.secret.secretName)
     tokens = tuple(s.serviceAccountToken for s in sources if s.serviceAccountToken is not None)
-    return Needs(tuple(dict.fromkeys(maps)), tuple(dict.fromkeys(secrets)), tokens)
+    bundles = tuple(s.clusterTrustBundle for s in sources if s.clusterTrustBundle is not None)
+    return Needs(tuple(dict.fromkeys(maps)), tuple(dict.fromkeys(secrets)), tokens, bundles)
 
 
 def tells_of_pod(volume: Volume) -> bool:
@@ -227,10 +231,14 @@ def _projected(pod: Pod, sources: Sequence[VolumeProjection], mode: int, facts: 
     """All sources' files in one: where two have the same path, the later one wins."""
     files: dict[str, File] = {}
     errors: list[str] = []
-    tokens = iter(facts.tokens)
+    tokens, bundles = iter(facts.tokens), iter(facts.bundles)
     for source in sources:
         try:
-            files.update(_projection(pod, source, mode, facts, tokens))
+            if source.clusterTrustBundle is not None:
+                found = next(bundles, None)
+                files.update(_trust_bundle(pod, source.clusterTrustBundle, mode, found))
+            else:
+                files.update(_projection(pod, source, mode, facts, tokens))
         except _SourceError as error:
             errors += error.texts
     if errors:
@@ -254,8 +262,6 @@ def _projection(
         if isinstance(token, Missing):
             raise _SourceError(token.error)
         return {source.serviceAccountToken.path: _private(pod, token.status.token.encode(), mode)}
-    if source.clusterTrustBundle is not None:
-        return _trust_bundle(pod, source.clusterTrustBundle, mode)
     if source.podCertificate is not None:
         raise _SourceError(
             "podCertificate projection is not supported by this kubelet (feature PodCertificateRequest)"
@@ -263,15 +269,19 @@ def _projection(
     return {}
 
 
-def _trust_bundle(pod: Pod, source: ClusterTrustBundleProjection, mode: int) -> dict[str, File]:
+def _trust_bundle(
+    pod: Pod, source: ClusterTrustBundleProjection, mode: int, found: bytes | Missing | None
+) -> dict[str, File]:
     if source.name is None and source.signerName is None:
         raise _SourceError("ClusterTrustBundle projection requires either name or signerName to be set")
-    if not source.optional:
+    if isinstance(found, Missing):
+        raise _SourceError(found.error)
+    if found is None and not source.optional:
         raise _SourceError(
             "ClusterTrustBundle projection is not supported by this kubelet "
             "(feature ClusterTrustBundleProjection)"
         )
-    return {source.path: _private(pod, b"", mode)}
+    return {source.path: _private(pod, found or b"", mode)}
 
 
 def _private(pod: Pod, data: bytes, mode: int) -> File:
