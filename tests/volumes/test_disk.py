@@ -140,9 +140,6 @@ def test_a_file_system_that_is_mounted_anywhere_in_it_keeps_its_files(mount_area
         assert (path / "file").read_text() == "precious"
     (path / "file").unlink()
     mounts.unmount(str(path))
-    if path.name == "deep":
-        # What a volume's directory holds is never removed, be it empty.
-        path.rmdir()
     disk.remove_pod_directory(layout, "uid-1")
     assert not layout.pod("uid-1").exists()
 
@@ -160,6 +157,26 @@ def test_files_below_what_was_unmounted_behind_our_back_stay(mount_area):
     with pytest.raises(OSError, match="not empty"):
         disk.remove_pod_directory(layout, "uid-1")
     assert (path / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "link to a directory", None])
+def test_directories_in_a_volume_go_with_it_unless_one_holds_a_file(layout, tmp_path, kind):
+    path = volume(layout, "kubernetes.io/nfs", "data")
+    (path / "a" / "deep").mkdir(parents=True)
+    (path / "b" / "deep").mkdir(parents=True)
+    held = path / "b" / "deep" / "held"
+    if kind is None:
+        disk.remove_pod_directory(layout, "uid-1")
+        assert not layout.pod("uid-1").exists()
+        return
+    if kind == "file":
+        held.touch()
+    else:
+        held.symlink_to(tmp_path if kind == "link to a directory" else "nowhere")
+    with pytest.raises(OSError, match=r"[Nn]ot empty"):
+        disk.remove_pod_directory(layout, "uid-1")
+    assert (path / "a" / "deep").is_dir()
+    assert held.is_symlink() or held.is_file()
 
 
 @pytest.mark.integration

@@ -49,7 +49,7 @@ def volumes_found(layout: Layout) -> Mapping[VolumeKey, bool]:
 def remove_pod_directory(layout: Layout, uid: str) -> None:
     """Remove the directory of a pod of which nothing runs any more.
 
-    :raises OSError: something is mounted there, or a volume's directory is not empty.
+    :raises OSError: something is mounted there, or a volume's directory holds more than directories.
     """
     pod = os.path.realpath(layout.pod(uid))
     volumes = f"{pod}/volumes"
@@ -60,14 +60,28 @@ def remove_pod_directory(layout: Layout, uid: str) -> None:
             path = f"{volumes}/{plugin}/{volume}"
             if plugin == _CSI:
                 _empty_csi(path)
-            # Files in a volume are never deleted here: they may be a user's data.
-            os.rmdir(path)
+            _remove_empty(path)
         os.rmdir(f"{volumes}/{plugin}")
     with contextlib.suppress(FileNotFoundError):
         os.rmdir(volumes)
     _refuse_devices(f"{pod}/volumeDevices")
     _refuse_mounts(pod)
     removetree.remove_tree(pod)
+
+
+def _remove_empty(volume: str) -> None:
+    """Remove a volume's directory that holds nothing, or nothing but directories.
+
+    Files in a volume are never deleted here: they may be a user's data. Nor is anything then.
+    """
+    directories = [volume]
+    for top, names, others in os.walk(volume):
+        places = [f"{top}/{name}" for name in names]
+        if others or any(os.path.islink(place) for place in places):  # noqa: PTH114
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), top)
+        directories += places
+    for directory in reversed(directories):
+        os.rmdir(directory)
 
 
 def _empty_csi(volume: str) -> None:
