@@ -70,13 +70,12 @@ from pykubelet.settings import (
     crash_loop_of,
     ids_per_pod,
     node_info,
-    refresh_period,
     reservations_of,
     tree_config,
 )
 from pykubelet.startup import StartError, called, listening, prepare_host, tell_start
 from pykubelet.static_sources import StaticSources
-from pykubelet.volumes import Feeds, VolumeManager
+from pykubelet.volume_room import VolumeDoors, VolumeRoom
 
 #: The version that goes into probes' user agent.
 PROBE_VERSION = "1.36"
@@ -147,6 +146,8 @@ class Kubelet:
                 self.runtime,
                 on_object=self._object_changed,
                 on_serving=lambda: self.server.certificate_changed(),
+                on_attached=lambda: self.volumes.attachments_changed(),
+                on_csi_driver=lambda name: self.volumes.drivers_changed(),
             )
             self.events = FanOut(self.journal, self.cluster.poster)
         self._build_node()
@@ -236,20 +237,25 @@ class Kubelet:
         """Volumes, and the containers that mount them."""
         clock, journal, events = self.clock, self.journal, self.events
         cluster = self.cluster
-        self.volumes = VolumeManager(
+        self.volume_room = VolumeRoom(
+            self._loaded,
             self.layout,
             clock,
             journal,
             events,
-            desired_pods=lambda: self.resizing.allocation.all_allocated(self.store.pods()),
-            may_remove=self.removal.volumes_removable,
-            sources_ready=self.sources.all_sources_ready,
-            node_allocatable_memory=lambda: self.node.allocatable.get("memory", Quantity.zero()).value(),
-            ending=self.removal.ending,
-            feeds=Feeds(node=self.node) if cluster is None else cluster.feeds(self.node),
-            refresh_period=refresh_period(self._loaded),
-            rng=self._rng,
+            self.metrics,
+            self._rng,
+            self.node,
+            cluster,
+            VolumeDoors(
+                desired_pods=lambda: self.resizing.allocation.all_allocated(self.store.pods()),
+                may_remove=self.removal.volumes_removable,
+                sources_ready=self.sources.all_sources_ready,
+                node_allocatable_memory=lambda: self.node.allocatable.get("memory", Quantity.zero()).value(),
+                ending=self.removal.ending,
+            ),
         )
+        self.volumes = self.volume_room.manager
         self.user_namespaces = UserNamespaceManager(
             self.layout,
             journal,
@@ -467,7 +473,7 @@ class Kubelet:
         if self.cluster is not None:
             self.cluster.early_stages(early)
         self.containers.early_stages(early)
-        early.add(Stage("volume manager", start=self.volumes.start, stop=self.volumes.stop))
+        self.volume_room.stages(early)
         early.add(Stage("runtime client", clean_up=self.runtime.close))
         if self.content is not None:
             early.add(Stage("content store", clean_up=self.content.close))

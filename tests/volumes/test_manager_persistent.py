@@ -593,3 +593,33 @@ async def test_a_node_that_stands_alone_has_no_claims(tmp_path, blockbuster):
             await manager.wait_ready(pod)
     finally:
         await manager.stop()
+
+
+@pytest.mark.parametrize("call", ["stage", "set_up", "tear_down", "unstage"])
+async def test_what_was_lacking_came(lab, call):
+    """A driver that registers: what failed for want of it is not waited for any longer."""
+    manager = await lab.start()
+    pod = claiming(data="a")
+    away = VolumeError("the driver is away", left="unchanged")
+    loop = asyncio.get_running_loop()
+    if call in ("tear_down", "unstage"):
+        lab.node.pods = [pod]
+        await manager.wait_ready(pod)
+    lab.driver.errors[call] = away
+    lab.node.pods = [pod] if call in ("stage", "set_up") else []
+    manager.reconsider("uid-1")
+    # The next try would come after more than half a minute.
+    await asyncio.sleep(40)
+    tries = lab.calls.count(call)
+    del lab.driver.errors[call]
+    began = loop.time()
+    manager.retry({"uid-2"})
+    await lab.rest()
+    assert lab.calls.count(call) == tries
+    manager.retry({"uid-1", ""})
+    await lab.rest()
+    assert lab.calls.count(call) == tries + 1
+    assert loop.time() - began < 1
+    assert (lab.driver.mounts, lab.driver.staged) == (
+        ({("uid-1", "pv-a")}, {"pv-a"}) if lab.node.pods else (set(), set())
+    )

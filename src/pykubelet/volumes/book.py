@@ -91,6 +91,24 @@ class Book:
         devices = {DeviceKey(each.unique_name) for each in self.wants.all() if each.device is not None}
         self.flight.retry(devices, ("attach",), now)
 
+    def retry_all_of(self, uids: Collection[str], now: float) -> None:
+        """What these pods lacked is there now: see at once; an empty UID: also devices that none has."""
+        devices = {
+            DeviceKey(each.unique_name)
+            for uid in uids
+            for each in self.wants.of(uid)
+            if each.device is not None
+        }
+
+        def concerned(target: Target) -> bool:
+            if isinstance(target, DeviceKey):
+                return target in devices or "" in uids
+            return isinstance(target, VolumeKey) and target.uid in uids
+
+        slots = [(target, kind) for target, kind in self.flight.setbacks if concerned(target)]
+        for target, kind in slots:
+            self.flight.retry([target], [kind], now)
+
     def situation(self, now: float, *, sources_ready: bool, attachments: Attachments) -> Situation:
         """All that the core decides from."""
         pods = {pod.metadata.uid: pod for pod in self._desired_pods()}

@@ -8,7 +8,7 @@ else is remembered.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -186,6 +186,14 @@ class VolumeManager:
     def drivers_changed(self) -> None:
         """What is told of a driver changed: whether it attaches is asked again for what is not there yet."""
         self._book.ask_unattached(self._clock.monotonic())
+        self._wake.set()
+
+    def retry(self, uids: Collection[str]) -> None:
+        """What these pods' volumes lacked came, a driver say: what failed is tried again at once.
+
+        An empty UID among them stands for devices that no pod has any more.
+        """
+        self._book.retry_all_of(uids, self._clock.monotonic())
         self._wake.set()
 
     async def _learn_attached(self) -> None:

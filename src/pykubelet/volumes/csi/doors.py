@@ -5,6 +5,9 @@ from typing import Protocol
 
 from pykubelet.api.objects import Secret
 from pykubelet.api.storage import CSIDriver, VolumeAttachment
+from pykubelet.base.errors import VolumeError
+
+_NO_CLUSTER = "kubernetes.io/csi: failed to get a kubernetes client"
 
 
 class NodeInfoSink(Protocol):
@@ -70,3 +73,23 @@ class CsiObjects(Protocol):
         :raises VolumeError: it is missing, or cannot be known now (``left`` is *unchanged*).
         """
         ...
+
+
+class NoCsiObjects:
+    """For a node without a cluster: nothing can be read, so that no volume can be given."""
+
+    async def driver(self, name: str) -> CSIDriver | None:
+        """See :class:`CsiObjects`."""
+        raise VolumeError(_NO_CLUSTER, left="unchanged")
+
+    def cached_driver(self, name: str) -> CSIDriver | None:
+        """See :class:`CsiObjects`."""
+        return None
+
+    async def attachment(self, name: str) -> VolumeAttachment | None:
+        """See :class:`CsiObjects`."""
+        raise VolumeError(_NO_CLUSTER, left="unchanged")
+
+    async def secret(self, namespace: str, name: str) -> Secret:
+        """See :class:`CsiObjects`."""
+        raise VolumeError(_NO_CLUSTER, left="unchanged")

@@ -1,0 +1,207 @@
+"""CSI volumes of a whole node: driver, claims, attachments and pods, over restarts of the daemon."""
+
+import contextlib
+import os
+
+import pytest
+import pytest_asyncio
+from tests.apiserver.client import MERGE, Refusal
+from tests.csidriver import disk
+from tests.csidriver.driver import CsiDriver
+from tests.integration.joined import container_status, is_ready
+from tests.integration.killed_node import container
+from tests.integration.node import pod
+
+from pykubelet.volumes.csi.paths import attachment_name
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+DRIVER = "driver.example"
+VOLUMES = "/api/v1/persistentvolumes"
+DRIVERS = "/apis/storage.k8s.io/v1/csidrivers"
+ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
+
+
+class Storage:
+    """A driver on the node, and what the cluster knows of its volumes."""
+
+    def __init__(self, joined, driver):
+        self.joined, self.driver, self.cluster = joined, driver, joined.cluster
+
+    async def allow(self, **spec):
+        """What the CSIDriver object says."""
+        modes = {"volumeLifecycleModes": ["Persistent", "Ephemeral"], "fsGroupPolicy": "File"}
+        body = {"metadata": {"name": DRIVER}, "spec": {"attachRequired": False, **modes, **spec}}
+        with contextlib.suppress(Refusal):
+            await self.cluster.delete(f"{DRIVERS}/{DRIVER}")
+        await self.cluster.create(DRIVERS, body)
+
+    async def bind(self, claim, volume, *, owner=None, mode="Filesystem", **attributes):
+        """A claim that is bound to a volume of the driver."""
+        spec = {
+            "accessModes": ["ReadWriteMany"],
+            "volumeMode": mode,
+            "resources": {"requests": {"storage": "1Mi"}},
+        }
+        owners = [] if owner is None else [
+            {"apiVersion": "v1", "kind": "Pod", "name": owner["metadata"]["name"],
+             "uid": owner["metadata"]["uid"], "controller": True}
+        ]  # fmt: skip
+        made = await self.cluster.create(
+            self.cluster.path("persistentvolumeclaims"),
+            {"metadata": {"name": claim, "ownerReferences": owners}, "spec": {**spec, "volumeName": volume}},
+        )
+        reference = {"namespace": self.cluster.namespace, "name": claim, "uid": made["metadata"]["uid"]}
+        source = {"driver": DRIVER, "volumeHandle": f"handle-{volume}", "volumeAttributes": attributes}
+        await self.cluster.create(
+            VOLUMES,
+            {
+                "metadata": {"name": volume},
+                "spec": {
+                    "accessModes": ["ReadWriteMany"],
+                    "capacity": {"storage": "1Mi"},
+                    "volumeMode": mode,
+                    "claimRef": reference,
+                    "csi": source,
+                },
+            },
+        )
+        status = {"phase": "Bound", "accessModes": ["ReadWriteMany"], "capacity": {"storage": "1Mi"}}
+        path = self.cluster.path("persistentvolumeclaims", claim)
+        await self.cluster.patch(f"{path}/status", {"status": status}, MERGE)
+
+    async def in_use(self):
+        return (await self.joined.node_object())["status"].get("volumesInUse") or []
+
+    async def attach(self, handle):
+        """What the attach/detach controller and the driver's attacher do."""
+        name = attachment_name(handle, DRIVER, self.joined.name)
+        spec = {"attacher": DRIVER, "nodeName": self.joined.name, "source": {"persistentVolumeName": "x"}}
+        await self.cluster.create(ATTACHMENTS, {"metadata": {"name": name}, "spec": spec})
+        status = {"attached": True, "attachmentMetadata": {"wwn": "77"}}
+        await self.cluster.patch(f"{ATTACHMENTS}/{name}/status", {"status": status}, MERGE)
+        attached = [{"name": f"kubernetes.io/csi/{DRIVER}^{handle}", "devicePath": ""}]
+        path = f"{self.joined.node_path}/status"
+        await self.cluster.patch(path, {"status": {"volumesAttached": attached}}, MERGE)
+
+    def count(self, method, handle):
+        return len([call for call in self.driver.calls(method) if call.request["volume_id"] == handle])
+
+    async def undone(self, *handles):
+        """Wait until the volumes are taken from the node, and nothing tells of them any more."""
+        await self.joined.node.until(
+            lambda: all(self.count("NodeUnstageVolume", handle) for handle in handles), about="unstage"
+        )
+        top = self.joined.node.kubelet.layout.plugins / "kubernetes.io/csi"
+        await self.joined.node.until(lambda: not list(top.rglob("vol_data.json")), about="traces")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def storage(joined, tmp_path_factory):
+    assert joined.server, "only the double lets a test attach volumes"
+    root = tmp_path_factory.mktemp("d")
+    layout = joined.node.kubelet.layout
+    async with CsiDriver(root, layout.plugins_registry, node_id=joined.name) as driver:
+        yield Storage(joined, driver)
+    disk.clean_up(root)
+
+
+def claim_of(name):
+    return {"name": "data", "persistentVolumeClaim": {"claimName": name}}
+
+
+def user(**fields):
+    return container("app", volumeMounts=[{"name": "data", "mountPath": "/data"}], **fields)
+
+
+async def test_two_pods_have_a_volume_that_is_attached(storage, joined):
+    await storage.allow(attachRequired=True)
+    await storage.bind("shared", "pv-shared")
+    handle = "handle-pv-shared"
+    await joined.create(pod("first", user(), volumes=[claim_of("shared")]))
+    unique = f"kubernetes.io/csi/{DRIVER}^{handle}"
+    await joined.cluster.until(
+        joined.node_path, lambda node: unique in (node["status"].get("volumesInUse") or [])
+    )
+    assert storage.count("NodeStageVolume", handle) == 0
+    await storage.attach(handle)
+    [first] = await joined.ready("first")
+    assert await joined.exec(first, "echo kept > /data/file; cat /data/file") == "kept"
+    await joined.create(pod("second", user(), volumes=[claim_of("shared")]))
+    [second] = await joined.ready("second")
+    assert await joined.exec(second, "cat /data/file") == "kept"
+    assert (storage.count("NodeStageVolume", handle), storage.count("NodePublishVolume", handle)) == (1, 2)
+    assert storage.driver.calls("NodeStageVolume")[-1].request["publish_context"] == {"wwn": "77"}
+    await joined.delete("first")
+    await joined.gone("first")
+    assert storage.count("NodeUnstageVolume", handle) == 0
+    await joined.delete("second")
+    await joined.gone("second")
+    await storage.undone(handle)
+    await joined.cluster.until(joined.node_path, lambda node: not node["status"].get("volumesInUse"))
+    assert storage.count("NodeUnpublishVolume", handle) == 2
+
+
+async def test_inline_and_generic_and_block(storage, joined):
+    await storage.allow(podInfoOnMount=True)
+    await storage.bind("raw", "pv-raw", mode="Block", size="1048576")
+    app = container(
+        "app",
+        volumeMounts=[
+            {"name": "inline", "mountPath": "/inline"},
+            {"name": "generic", "mountPath": "/generic"},
+        ],
+        volumeDevices=[{"name": "raw", "devicePath": "/dev/raw"}],
+    )
+    template = {"spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Mi"}}}}
+    volumes = [
+        {
+            "name": "inline",
+            "csi": {"driver": DRIVER, "fsType": "tmpfs", "volumeAttributes": {"size": "1048576"}},
+        },
+        {"name": "generic", "ephemeral": {"volumeClaimTemplate": template}},
+        {"name": "raw", "persistentVolumeClaim": {"claimName": "raw"}},
+    ]
+    context = {"fsGroup": 4321}
+    made = await joined.create(pod("three", app, volumes=volumes, securityContext=context))
+    # What the controllers of generic volumes and of binding do.
+    await storage.bind("three-generic", "pv-generic", owner=made)
+    [shown] = await joined.ready("three")
+    assert (
+        await joined.exec(shown, "stat -fc %T /inline; stat -c %g /generic; id -G") == "tmpfs\n4321\n0 4321"
+    )
+    script = "echo kept | dd of=/dev/raw conv=notrunc 2>/dev/null; head -c 4 /dev/raw; test -b /dev/raw"
+    assert await joined.exec(shown, script) == "kept"
+    await joined.delete("three")
+    await joined.gone("three")
+    await storage.undone("handle-pv-generic", "handle-pv-raw")
+    assert not disk.Volume(storage.driver.files.root / "volumes", "handle-pv-raw").device()
+
+
+async def test_a_restart_with_volumes_in_use(storage, joined):
+    await storage.allow()
+    await storage.bind("lasting", "pv-lasting")
+    await storage.bind("going", "pv-going")
+    await joined.create(pod("stays", user(), volumes=[claim_of("lasting")]))
+    await joined.create(pod("goes", user(), volumes=[claim_of("going")]))
+    stays, goes = await joined.ready("stays", "goes")
+    await joined.exec(stays, "echo kept > /data/file")
+    await joined.node.stop()
+    await joined.delete("goes", 0)
+    await joined.node.start()
+    await joined.gone("goes")
+    await joined.node.until(lambda: storage.count("NodeUnstageVolume", "handle-pv-going") == 1)
+    # Mounted again over what is there; the container does not notice.
+    await joined.node.until(lambda: storage.count("NodePublishVolume", "handle-pv-lasting") == 2)
+    shown = await joined.until("stays", is_ready)
+    assert container_status(shown) == container_status(stays)
+    assert (
+        await joined.exec(shown, "cat /data/file; echo more >> /data/file; wc -l < /data/file") == "kept\n2"
+    )
+    assert storage.count("NodeUnpublishVolume", "handle-pv-lasting") == 0
+    await joined.delete("stays")
+    await joined.gone("stays")
+    await storage.undone("handle-pv-lasting")
+    assert not [
+        name for name in os.listdir(joined.node.kubelet.layout.pods) if name == goes["metadata"]["uid"]
+    ]

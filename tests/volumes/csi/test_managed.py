@@ -1,0 +1,221 @@
+"""The volume manager with the CSI plug-in and a driver that really mounts: lives of pods, and its own."""
+
+import asyncio
+import os
+from contextlib import asynccontextmanager
+
+import pytest
+from tests.csidriver import disk
+from tests.csidriver.driver import CsiDriver
+from tests.volumes.csi.kit import DRIVER, claimed, inline
+from tests.volumes.fake_driver import Cluster
+from tests.volumes.managed import Node as Managed
+from tests.volumes.managed import until
+
+from pykubelet.api.core import Container, Pod, PodSpec
+from pykubelet.api.meta import ObjectMeta
+from pykubelet.api.volumes import VolumeDevice, VolumeMount
+
+pytestmark = pytest.mark.integration
+
+NAME = f"kubernetes.io/csi/{DRIVER}^h"
+
+
+def pod_of(uid, spec):
+    """A pod whose container has the volume."""
+    name = spec.volume.name
+    container = Container(name="box")
+    if spec.block:
+        container.volumeDevices = [VolumeDevice(name=name, devicePath="/dev/x")]
+    else:
+        container.volumeMounts = [VolumeMount(name=name, mountPath="/data")]
+    return Pod(
+        metadata=ObjectMeta(name=f"web-{uid}", namespace="shop", uid=uid),
+        spec=PodSpec(serviceAccountName="clerk", volumes=[spec.volume], containers=[container]),
+    )
+
+
+class Joined:
+    """A manager on a node with one driver; *start* makes a new one, as after a kill."""
+
+    def __init__(self, node):
+        self.node, self.cluster = node, Cluster()
+        self.managed = Managed(node.layout.root)
+        self.managed.layout = node.layout
+
+    def has(self, spec):
+        self.cluster.bound["data"] = (spec.pv, None)
+
+    async def start(self):
+        plugin = self.node.restart()
+        return await self.managed.start(persistent=[plugin], claims=self.cluster, attachments=self.cluster)
+
+    async def stop(self):
+        await self.managed.manager.stop()
+
+    @asynccontextmanager
+    async def life(self):
+        yield await self.start()
+        await self.stop()
+
+    async def run(self, *pods):
+        """Let exactly these pods be there, and have their volumes."""
+        gone = [pod for pod in self.managed.pods if pod not in pods]
+        self.managed.pods = list(pods)
+        manager = self.managed.manager
+        for pod in pods:
+            await manager.wait_ready(pod)
+        for pod in gone:
+            await manager.wait_gone(pod)
+
+    def left(self):
+        return [
+            path for path in self.node.tree() if any(part in path for part in ("pv-1", "scratch", "vol_data"))
+        ]
+
+
+@pytest.fixture
+def joined(node):
+    node.objects.has_driver()
+    return Joined(node)
+
+
+def path_of(joined, pod):
+    return next(iter(joined.managed.manager.mounted(pod.metadata.uid).values()))
+
+
+async def test_two_pods_have_one_volume(joined):
+    node, spec = joined.node, claimed(modes=["ReadWriteMany"])
+    joined.has(spec)
+    node.objects.has_driver(attachRequired=True)
+    node.objects.attach()
+    first, second = pod_of("uid-1", spec), pod_of("uid-2", spec)
+    async with joined.life() as manager:
+        joined.managed.pods = [first]
+        waiting = asyncio.ensure_future(manager.wait_ready(first))  # noqa: TID251
+        await until(lambda: joined.cluster.used == {NAME})
+        # Nothing is done before the node's status tells of the volume, and that it is attached.
+        assert node.driver.calls() == []
+        joined.cluster.written, joined.cluster.attached_to = {NAME}, {NAME: ""}
+        manager.attachments_changed()
+        await waiting
+        await joined.run(first, second)
+        with open(f"{path_of(joined, first).host_path}/file", "w") as file:
+            file.write("kept")
+        with open(f"{path_of(joined, second).host_path}/file") as file:
+            assert file.read() == "kept"
+        assert (node.count("NodeStageVolume"), node.count("NodePublishVolume")) == (1, 2)
+        await joined.run(second)
+        assert node.count("NodeUnstageVolume") == 0
+        await joined.run()
+        await until(lambda: joined.cluster.used == set())
+    assert (node.count("NodeUnpublishVolume"), node.count("NodeUnstageVolume")) == (2, 1)
+    assert joined.left() == []
+
+
+async def test_an_inline_volume(joined):
+    joined.node.objects.has_driver(volumeLifecycleModes=["Ephemeral"], podInfoOnMount=True)
+    pod = pod_of("uid-1", inline())
+    async with joined.life():
+        await joined.run(pod)
+        assert disk.mounted(path_of(joined, pod).host_path)
+        await joined.run()
+    assert joined.left() == []
+    assert joined.cluster.used in (None, set())
+
+
+async def test_a_block_volume(joined):
+    spec = claimed(block=True, volumeAttributes={"size": "1048576"})
+    joined.has(spec)
+    pod = pod_of("uid-1", spec)
+    async with joined.life():
+        await joined.run(pod)
+        device = path_of(joined, pod).device_path
+        assert await asyncio.to_thread(lambda: len(os.readlink(device)) > 0)
+        events = [message for _, _, reason, message in joined.managed.story.events if "Success" in reason]
+        assert len(events) == 2
+    # Killed with the device mapped, and started again.
+    async with joined.life():
+        await joined.run(pod)
+        assert path_of(joined, pod).device_path == device
+        await joined.run()
+        await until(lambda: joined.node.count("NodeUnstageVolume") == 1)
+        await until(lambda: joined.left() == [])
+
+
+async def test_a_restart_with_the_volume_in_use(joined):
+    """Mounted again over what is there, as upstream; nothing of it is taken away meanwhile."""
+    node, spec = joined.node, claimed(fsType="tmpfs")
+    joined.has(spec)
+    pod = pod_of("uid-1", spec)
+    async with joined.life():
+        await joined.run(pod)
+        path = path_of(joined, pod).host_path
+        with open(f"{path}/file", "w") as file:
+            file.write("kept")
+    node.driver.fault("NodePublishVolume", "INTERNAL")
+    async with joined.life():
+        await joined.run(pod)
+        with open(f"{path}/file") as file:
+            assert file.read() == "kept"
+        assert node.count("NodeStageVolume") >= 2
+        assert node.count("NodeUnpublishVolume") == node.count("NodeUnstageVolume") == 0
+        await joined.run()
+        await until(lambda: node.count("NodeUnstageVolume") == 1)
+        await until(lambda: joined.left() == [])
+
+
+@pytest.mark.parametrize("published", [True, False])
+async def test_a_restart_after_the_pod_is_gone(joined, published):
+    node, spec = joined.node, claimed(fsType="tmpfs")
+    joined.has(spec)
+    pod = pod_of("uid-1", spec)
+    async with joined.life():
+        await joined.run(pod)
+    joined.managed.pods = []
+    if not published:
+        # Killed after the driver unpublished, before anything was noted of that.
+        await node.plugin.tear_down("uid-1", "pv-1", block=False)
+    async with joined.life():
+        await until(lambda: node.count("NodeUnstageVolume") == 1)
+        await until(lambda: joined.left() == [])
+
+
+async def test_a_driver_that_comes_later(joined):
+    node, spec = joined.node, claimed()
+    joined.has(spec)
+    endpoint = node.clients.endpoints.pop(DRIVER)
+    pod = pod_of("uid-1", spec)
+    async with joined.life() as manager:
+        joined.managed.pods = [pod]
+        waiting = asyncio.ensure_future(manager.wait_ready(pod))  # noqa: TID251
+        await until(lambda: joined.managed.story.events)
+        _, kind, reason, message = joined.managed.story.events[0]
+        assert (kind, reason) == ("Warning", "FailedMount")
+        text = "kubernetes.io/csi: attacher.MountDevice failed to create newCsiDriverClient: driver name"
+        assert message == (
+            f'MountVolume.MountDevice failed for volume "pv-1" : {text} {DRIVER} '
+            "not found in the list of registered CSI drivers"
+        )
+        node.clients.endpoints[DRIVER] = endpoint
+        manager.retry(node.plugin.registered(DRIVER))
+        await waiting
+        await joined.run()
+
+
+async def test_a_driver_that_is_killed_in_the_midst(joined):
+    node, spec = joined.node, claimed(fsType="tmpfs")
+    joined.has(spec)
+    pod = pod_of("uid-1", spec)
+    async with joined.life() as manager:
+        node.driver.fault("NodePublishVolume", hang=True)
+        joined.managed.pods = [pod]
+        waiting = asyncio.ensure_future(manager.wait_ready(pod))  # noqa: TID251
+        await until(lambda: node.count("NodePublishVolume") == 1)
+        node.driver.files.no_faults()
+        await node.driver.__aexit__()
+        async with CsiDriver(node.driver.files.root):
+            await waiting
+            assert disk.mounted(path_of(joined, pod).host_path)
+            await joined.run()
+            await until(lambda: joined.left() == [])
