@@ -118,6 +118,8 @@ class Node:
         values = {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
+            # All that the API server's double speaks.
+            "contentType": "application/json",
             "imageGCHighThresholdPercent": 100,
             "address": "127.0.0.1",
             "port": self.port,
