@@ -177,6 +177,36 @@ def _csr(csr: Object) -> None:
     csr.setdefault("status", {})
 
 
+def _claim(claim: Object) -> None:
+    claim.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
+    claim.setdefault("status", {}).setdefault("phase", "Pending")
+
+
+def _persistent_volume(volume: Object) -> None:
+    spec = volume.setdefault("spec", {})
+    spec.setdefault("volumeMode", "Filesystem")
+    spec.setdefault("persistentVolumeReclaimPolicy", "Retain")
+    volume.setdefault("status", {}).setdefault("phase", "Pending")
+
+
+def _csi_driver(driver: Object) -> None:
+    spec = driver.setdefault("spec", {})
+    for key, value in {
+        "attachRequired": True,
+        "podInfoOnMount": False,
+        "fsGroupPolicy": "ReadWriteOnceWithFSType",
+        "volumeLifecycleModes": ["Persistent"],
+        "requiresRepublish": False,
+        "seLinuxMount": False,
+        "storageCapacity": False,
+    }.items():
+        spec.setdefault(key, value)
+
+
+def _attachment(attachment: Object) -> None:
+    attachment.setdefault("status", {}).setdefault("attached", False)
+
+
 def not_ready_taint(node: Object) -> None:
     """What the TaintNodesByCondition admission adds to a new node."""
     taints = node["spec"].setdefault("taints", [])
@@ -203,4 +233,8 @@ _FILLERS = {
     resources.SERVICES: _service,
     resources.NODES: _node,
     resources.CSRS: _csr,
+    resources.CLAIMS: _claim,
+    resources.PERSISTENT_VOLUMES: _persistent_volume,
+    resources.CSI_DRIVERS: _csi_driver,
+    resources.VOLUME_ATTACHMENTS: _attachment,
 }

@@ -211,6 +211,10 @@ class Registry:
             validation.check_pod_update(old.obj, new)
         if target.subresource == "resize":
             validation.check_pod_resize(old.obj, new)
+        if resource is resources.CSI_NODES:
+            validation.check_csi_node_update(old.obj, new)
+        if resource is resources.VOLUME_ATTACHMENTS:
+            validation.check_attachment_update(old.obj, new)
         if resource.generation and new.get("spec") != old.obj.get("spec"):
             metadata["generation"] = was["generation"] + 1
         written = self._write(resource, new)

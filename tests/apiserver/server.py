@@ -15,6 +15,7 @@ from tests.apiserver.client import Client
 from tests.apiserver.faults import Faults
 from tests.apiserver.http import Http
 from tests.apiserver.identity import Users
+from tests.apiserver.protection import Protection
 from tests.apiserver.reading import WatchList, WatchSettings
 from tests.apiserver.registry import Registry
 from tests.apiserver.requests import RequestLog
@@ -65,7 +66,9 @@ class ApiServer:
         self.signer = Signer(self.store, self.authority, approve)
         self.registry.admission.append(Admission(self.store, service_accounts, randomness).admit)
         controller = NamespaceController(self.registry.create, self.store, self.authority.pem)
-        self.registry.written += [controller.written, self.signer.written]
+        protection = Protection(self.store, self.registry.patch)
+        self.registry.admission.append(protection.admit)
+        self.registry.written += [controller.written, self.signer.written, protection.written]
         watches = WatchSettings(bookmark_period, watch_list)
         self._http = Http(
             self.store, self.registry, self.reviews, self.users, self.faults, self.requests, watches

@@ -74,6 +74,34 @@ def check_status_update(old: Object, new: Object) -> None:
         raise errors.invalid("Pod", "", new["metadata"]["name"], "status.qosClass", problem)
 
 
+def check_csi_node_update(old: Object, new: Object) -> None:
+    """:raises ApiError: 422, a driver that stays changes in more than how many volumes it can attach."""
+
+    def fixed(driver: Object) -> Object:
+        rest = {key: value for key, value in driver.items() if key not in ("allocatable", "topologyKeys")}
+        return {**rest, "topologyKeys": driver.get("topologyKeys") or None}
+
+    were = {driver["name"]: fixed(driver) for driver in old["spec"].get("drivers") or ()}
+    for driver in new["spec"].get("drivers") or ():
+        if were.get(driver["name"], fixed(driver)) != fixed(driver):
+            problem = "Invalid value: field is immutable"
+            raise errors.invalid(
+                resources.CSI_NODES.kind,
+                resources.CSI_NODES.group,
+                new["metadata"]["name"],
+                "spec.drivers",
+                problem,
+            )
+
+
+def check_attachment_update(old: Object, new: Object) -> None:
+    """:raises ApiError: 422, the spec changes."""
+    if old["spec"] != new["spec"]:
+        kind, group = resources.VOLUME_ATTACHMENTS.kind, resources.VOLUME_ATTACHMENTS.group
+        problem = "Invalid value: field is immutable"
+        raise errors.invalid(kind, group, new["metadata"]["name"], "spec", problem)
+
+
 def check_ephemeral_containers(old: Object, new: Object) -> None:
     """:raises ApiError: one that is there already is changed or taken away."""
     now = {container["name"]: container for container in new["spec"].get("ephemeralContainers", [])}

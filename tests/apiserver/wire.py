@@ -1,4 +1,4 @@
-"""What passing through a real server's Go types makes of a pod or a node. Pure but for its argument.
+"""What passing through a real server's Go types makes of an object. Pure but for its argument.
 
 Empty lists vanish, times lose their fractions, and what has no ``omitempty`` is always there.
 """
@@ -25,7 +25,7 @@ def normalize(resource: Resource, obj: Object) -> None:
     for part in ("spec", "status"):
         if isinstance(obj.get(part), dict):
             obj[part] = _clean(obj[part])
-    finish(obj.get("status") or {})
+    finish(obj)
 
 
 def _clean(value: Any) -> Any:
@@ -39,7 +39,8 @@ def _clean(value: Any) -> Any:
     return value
 
 
-def _pod(status: Object) -> None:
+def _pod(pod: Object) -> None:
+    status = pod.get("status") or {}
     _conditions(status, "lastProbeTime", "lastTransitionTime")
     for group in _CONTAINER_STATUSES:
         for container in status.get(group) or ():
@@ -56,8 +57,18 @@ def _pod(status: Object) -> None:
             status[one] = first
 
 
-def _node(status: Object) -> None:
-    _conditions(status, "lastHeartbeatTime", "lastTransitionTime")
+def _node(node: Object) -> None:
+    _conditions(node.get("status") or {}, "lastHeartbeatTime", "lastTransitionTime")
+
+
+def _claim(claim: Object) -> None:
+    _conditions(claim.get("status") or {}, "lastProbeTime", "lastTransitionTime")
+
+
+def _csi_node(csi_node: Object) -> None:
+    spec = csi_node.setdefault("spec", {})
+    for driver in spec.setdefault("drivers", None) or ():
+        driver.setdefault("topologyKeys", None)
 
 
 def _conditions(status: Object, *times: str) -> None:
@@ -66,4 +77,9 @@ def _conditions(status: Object, *times: str) -> None:
             condition.setdefault(name, None)
 
 
-_FINISHERS: dict[Resource, Callable[[Object], None]] = {resources.PODS: _pod, resources.NODES: _node}
+_FINISHERS: dict[Resource, Callable[[Object], None]] = {
+    resources.PODS: _pod,
+    resources.NODES: _node,
+    resources.CLAIMS: _claim,
+    resources.CSI_NODES: _csi_node,
+}

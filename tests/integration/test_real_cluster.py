@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import random
 import shutil
 import signal
 import struct
@@ -19,12 +20,27 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 from tests.apiserver import kubeconfig
-from tests.apiserver.client import Client, Refusal
+from tests.apiserver.client import MERGE, Client, Refusal
 from tests.apiserver.cluster import VARIABLE, a_cluster
 from tests.integration.joined import joined_node
 from tests.integration.killed_node import container
 from tests.integration.node import pod
 from tests.integration.ports import free_port
+
+from pykubelet.api.codec import convert
+from pykubelet.api.core import Pod
+from pykubelet.api.node import Node
+from pykubelet.base.clock import SystemClock
+from pykubelet.base.errors import ExpandError, VolumeError
+from pykubelet.base.journal import NullJournal
+from pykubelet.claimed_volumes import ClusterClaims
+from pykubelet.cluster.attachments import NodeAttachments
+from pykubelet.cluster.claims import ClaimReader
+from pykubelet.cluster.client import ApiClient
+from pykubelet.cluster.credentials import FileCredentials
+from pykubelet.cluster.csi_node import CsiNodePublisher
+from pykubelet.cluster.errors import ClusterError
+from pykubelet.cluster.kubeconfig import load
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -142,6 +158,132 @@ async def test_a_nodes_own_objects(own):
     assert (await own.exec(account, f"cat {token}")).count(".") == 2
     await own.delete("account", 0)
     await own.gone("account")
+
+
+# --- volumes ------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def as_node(own):
+    """pykubelet's client with the node's own credentials."""
+    kubeconfig_file = await asyncio.to_thread(load, own.node.base / "kubeconfig")
+    credentials = FileCredentials(kubeconfig_file, SystemClock(), environ={})
+    await credentials.start()
+    client = ApiClient(credentials, user_agent="kubelet/test")
+    try:
+        yield client
+    finally:
+        await client.close()
+        await credentials.stop()
+
+
+async def test_a_node_tells_of_its_csi_drivers(own):
+    path = f"/apis/storage.k8s.io/v1/csinodes/{own.name}"
+    uid = (await own.node_object())["metadata"]["uid"]
+    made = await own.cluster.get(path)
+    assert [owner["uid"] for owner in made["metadata"]["ownerReferences"]] == [uid]
+    zone = {"topology.contract.test/zone": "a"}
+    async with as_node(own) as api:
+        publisher = CsiNodePublisher(
+            api, own.name, SystemClock(), random.Random(1), NullJournal(), on_change=lambda why: None
+        )
+        await publisher.start()
+        publisher.node_seen(await api.get(f"/api/v1/nodes/{own.name}", Node))
+        try:
+            await publisher.install("contract.test", "id", 5, zone)
+            await publisher.install("contract.test", "id", 6, zone)
+            [driver] = (await own.cluster.get(path))["spec"]["drivers"]
+            assert (driver["nodeID"], driver["allocatable"]) == ("id", {"count": 6})
+            node = (await own.node_object())["metadata"]
+            assert node["annotations"]["csi.volume.kubernetes.io/nodeid"] == '{"contract.test":"id"}'
+            assert zone.items() <= node["labels"].items()
+            await publisher.uninstall("contract.test")
+            assert not (await own.cluster.get(path))["spec"]["drivers"]
+            # One of an earlier Node is no obstacle.
+            owner = {**made["metadata"]["ownerReferences"][0], "uid": "00000000-0000-0000-0000-000000000000"}
+            await own.cluster.patch(path, {"metadata": {"ownerReferences": [owner]}}, MERGE)
+            await publisher.install("contract.test", "id", 6, zone)
+            [owner] = (await own.cluster.get(path))["metadata"]["ownerReferences"]
+            assert owner["uid"] == uid
+            await publisher.uninstall("contract.test")
+        finally:
+            await publisher.stop()
+
+
+async def claimed(own, name):
+    """A claim that is bound to a volume."""
+    volume = f"{own.cluster.namespace}-{name}"
+    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+    own.cluster.later(f"/api/v1/persistentvolumes/{volume}")
+    source = {"driver": "contract.test", "volumeHandle": volume}
+    reference = {"namespace": own.cluster.namespace, "name": name}
+    spec = {**common, "capacity": {"storage": "2Gi"}, "csi": source, "claimRef": reference}
+    await own.cluster.create("/api/v1/persistentvolumes", {"metadata": {"name": volume}, "spec": spec})
+    spec = {**common, "resources": {"requests": {"storage": "1Gi"}}, "volumeName": volume}
+    await own.cluster.create(
+        own.cluster.path("persistentvolumeclaims"), {"metadata": {"name": name}, "spec": spec}
+    )
+    path = own.cluster.path("persistentvolumeclaims", name)
+    await own.cluster.until(path, lambda claim: claim["status"].get("phase") == "Bound")
+    return path
+
+
+async def test_a_node_follows_its_pods_claims_and_tells_them_how_they_grow(own):
+    path, other = await claimed(own, "used"), await claimed(own, "other")
+    mounts = [{"name": "v", "mountPath": "/v"}]
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "used"}}]
+    made = await own.create(pod("claims", container("app", volumeMounts=mounts), volumes=volumes))
+    user = convert(made, Pod)
+    async with as_node(own) as api:
+        reader = ClaimReader(api)
+        claims = ClusterClaims(reader, SystemClock(), NullJournal())
+        async with asyncio.timeout(20):
+            while True:
+                # The authorizer hears of the pod a little later.
+                with contextlib.suppress(VolumeError):
+                    spec = await claims.resolve(user, user.spec.volumes[0])
+                    break
+                await asyncio.sleep(0.1)
+        assert spec.pv.spec.csi.driver == "contract.test"
+        with pytest.raises(ClusterError, match="no relationship found"):
+            await reader.claim(own.cluster.namespace, other.rpartition("/")[2])
+        status = {
+            "capacity": {"storage": "1Gi"},
+            "allocatedResources": {"storage": "2Gi"},
+            "allocatedResourceStatuses": {"storage": "NodeResizePending"},
+            "conditions": [{"type": "FileSystemResizePending", "status": "True"}],
+        }
+        await own.cluster.patch(f"{path}/status", {"status": status})
+        planned = await claims.expanding(spec)
+        assert (planned.act, str(planned.size)) == ("expand", "2Gi")
+        told = (await own.cluster.get(path))["status"]
+        assert told["allocatedResourceStatuses"] == {"storage": "NodeResizeInProgress"}
+        await claims.expanded(planned, ExpandError("no", left="nothing"))
+        told = (await own.cluster.get(path))["status"]
+        assert {each["type"] for each in told["conditions"]} == {"FileSystemResizePending", "NodeResizeError"}
+        await claims.expanded(await claims.expanding(spec), None)
+        told = (await own.cluster.get(path))["status"]
+        assert told["capacity"] == {"storage": "2Gi"}
+        assert "allocatedResourceStatuses" not in told
+        assert "conditions" not in told
+        await reader.stop()
+    await own.delete("claims", 0)
+    await own.gone("claims")
+
+
+async def test_a_nodes_status_lists_the_volumes_in_use(own):
+    reports = []
+    async with as_node(own) as api:
+        attachments = NodeAttachments(
+            api, own.name, lambda: None, report=reports.append, on_change=lambda: None
+        )
+        attachments.use(["kubernetes.io/csi/contract.test^b", "kubernetes.io/csi/contract.test^a"])
+        path = f"/api/v1/nodes/{own.name}/status"
+        body = {"status": {"volumesInUse": list(attachments.to_write())}}
+        attachments.written(await api.patch(path, body, Node))
+        assert attachments.told("kubernetes.io/csi/contract.test^a")
+        assert await attachments.attached() == {}
+        assert reports == ["the volumes in use changed"]
 
 
 # --- streams ------------------------------------------------------------------
