@@ -30,7 +30,8 @@ class Room:
         return block_map.map_device(device, self.top, self.link(uid), uid)
 
     def unmap(self, uid="uid-1"):
-        block_map.unmap_device(self.top, self.link(uid), uid)
+        block_map.unmap_device(self.top, uid)
+        block_map.forget(self.link(uid))
 
     def bound(self):
         return [mount.mount_point for mount in mountinfo.mounts_below(mountinfo.read(), self.top)]
@@ -81,6 +82,25 @@ def test_a_device_name_that_means_another_one_now_is_mapped_anew(room):
     assert os.stat(f"{room.top}/uid-1").st_rdev == os.stat(other).st_rdev
 
 
+def test_the_link_comes_first_and_is_never_missing_meanwhile(room, monkeypatch):
+    block_map.begin(room.link("uid-1"), "/dev/not-yet")
+    device = room.device("disk")
+    with monkeypatch.context() as patch:
+
+        def end(*arguments):
+            raise KeyboardInterrupt
+
+        patch.setattr(os, "replace", end)
+        with pytest.raises(KeyboardInterrupt):
+            room.map(device)
+    assert os.readlink(room.link("uid-1")) == "/dev/not-yet"
+    room.map(device)
+    assert os.readlink(room.link("uid-1")) == device
+    assert os.listdir(room.layout.pod_devices("uid-1")) == ["kubernetes.io~local-volume"]
+    room.unmap()
+    assert os.listdir(room.layout.pod_devices("uid-1")) == []
+
+
 @pytest.mark.parametrize("steps", [1, 2])
 def test_what_an_end_half_way_left_is_completed_or_undone(room, monkeypatch, steps):
     device = room.device("disk")
@@ -89,7 +109,7 @@ def test_what_an_end_half_way_left_is_completed_or_undone(room, monkeypatch, ste
         def end(*arguments):
             raise KeyboardInterrupt
 
-        patch.setattr(*((block_map, "_link") if steps == 1 else (loop, "hold")), end)
+        patch.setattr(*((block_map, "_bind") if steps == 1 else (loop, "hold")), end)
         with pytest.raises(KeyboardInterrupt):
             room.map(device)
     if steps == 1:

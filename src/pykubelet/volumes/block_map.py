@@ -3,7 +3,10 @@
 The container's device is named by a link in the pod's directory. The same device is bound to
 a file under the plug-in's own directory, which tells who uses it; a loop device on that file
 keeps the device open, so that its number cannot come to mean another one meanwhile. Paths are
-the Go kubelet's, so that each finds and ends what the other made. Blocking.
+the Go kubelet's, so that each finds and ends what the other made.
+
+By the link a pod's device is found again after the daemon's end: it is made before anything
+else, and removed after everything else. Blocking.
 """
 
 import contextlib
@@ -33,6 +36,36 @@ def link_path(layout: Layout, uid: str, plugin: str, name: str) -> Path:
     return layout.pod(uid) / "volumeDevices" / escape_plugin(plugin) / escape_plugin(name)
 
 
+def begin(link: str, device: str) -> None:
+    """Let there be a link: the pod is to have *device*, which may not be there yet.
+
+    :raises OSError: refused, or something else is at its place.
+    """
+    local_tree.make_directories(os.fspath(Path(link).parent))
+    with contextlib.suppress(FileNotFoundError):
+        _see_link(link)
+        return
+    os.symlink(device, link)
+
+
+def forget(link: str) -> None:
+    """Remove the link: nothing of the device is there for the pod any more; gone already is fine.
+
+    :raises OSError: refused, or it is no link.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        _see_link(link)
+        os.unlink(link)
+    # Plug-ins look for others' links here; an empty directory would stay for ever.
+    with contextlib.suppress(OSError):
+        os.rmdir(os.fspath(Path(link).parent))
+
+
+def is_mapped(global_map: str, uid: str) -> bool:
+    """Whether anything was bound for the pod, or begun to be."""
+    return os.path.lexists(f"{global_map}/{uid}")
+
+
 def map_device(device: str, global_map: str, link: str, uid: str) -> str:
     """Give *device* to the pod: bound to ``GLOBAL_MAP/UID``, linked from *link*, held. The link.
 
@@ -42,29 +75,24 @@ def map_device(device: str, global_map: str, link: str, uid: str) -> str:
     """
     device = os.path.realpath(device)
     local_tree.make_directories(global_map)
-    local_tree.make_directories(os.fspath(Path(link).parent))
     bound = f"{os.path.realpath(global_map)}/{uid}"
     with safeopen.opened(device, os.O_PATH) as found:
         status = os.fstat(found)
         if not stat.S_ISBLK(status.st_mode):
             raise OSError(errno.ENOTBLK, os.strerror(errno.ENOTBLK), device)
+        _link(device, link)
         _bind(found, status.st_rdev, bound)
-    _link(device, link)
     loop.hold(bound)
     return link
 
 
-def unmap_device(global_map: str, link: str, uid: str) -> None:
-    """Undo :func:`map_device`; what is gone already is fine.
+def unmap_device(global_map: str, uid: str) -> None:
+    """Undo :func:`map_device`, but for the link; what is gone already is fine.
 
     :raises OSError: something is in use; nothing but what was mapped is ever removed.
     """
     bound = f"{os.path.realpath(global_map)}/{uid}"
     loop.release(bound)
-    _unlink(link)
-    # Plug-ins look for others' links here; an empty directory would stay for ever.
-    with contextlib.suppress(OSError):
-        os.rmdir(os.fspath(Path(link).parent))
     for _ in range(_MAX_STACK):
         if not mounts.unmount(bound):
             break
@@ -106,18 +134,18 @@ def _bind(found: int, device: int, bound: str) -> None:
 
 
 def _link(device: str, link: str) -> None:
-    with contextlib.suppress(OSError):
-        if os.readlink(link) == device:
-            return
-    _unlink(link)
-    os.symlink(device, link)
-
-
-def _unlink(link: str) -> None:
-    """Remove the link; anything else at that place is not ours."""
-    try:
-        if not stat.S_ISLNK(os.lstat(link).st_mode):
-            raise OSError(errno.EEXIST, "it is not a link", link)
-        os.unlink(link)
-    except FileNotFoundError:
+    begin(link, device)
+    if os.readlink(link) == device:
         return
+    # Never without a link, and what an end leaves here is no volume.
+    there = Path(link)
+    fresh = there.parent.parent / f".{there.name}"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(device)
+    fresh.replace(there)
+
+
+def _see_link(link: str) -> None:
+    """See that it is one: anything else at that place is not ours."""
+    if not stat.S_ISLNK(os.lstat(link).st_mode):
+        raise OSError(errno.EEXIST, "it is not a link", link)

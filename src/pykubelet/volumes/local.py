@@ -143,8 +143,7 @@ class LocalVolumes:
         :raises OSError: it is in use.
         """
         if block:
-            link = os.fspath(block_map.link_path(self._layout, uid, NAME, name))
-            await self._quick(lambda: block_map.unmap_device(self.map_path(name), link, uid))
+            await self._quick(lambda: self._unmap(name, uid))
             return
 
         def work() -> None:
@@ -252,6 +251,10 @@ class LocalVolumes:
             raise local_source.unusable(f"{path} is not a block device")
         link = os.fspath(block_map.link_path(self._layout, uid, NAME, name))
         return block_map.map_device(path, self.map_path(name), link, uid)
+
+    def _unmap(self, name: str, uid: str) -> None:
+        block_map.unmap_device(self.map_path(name), uid)
+        block_map.forget(os.fspath(block_map.link_path(self._layout, uid, NAME, name)))
 
     async def _cleared(self, target: str) -> Left:
         """Take away what a failed mount left; whether that went well."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import stat
+from pathlib import Path
 
 import pytest
 from tests.csidriver import disk
@@ -10,8 +11,10 @@ from tests.volumes.csi.kit import DRIVER, claimed, idle_driver, pod_of
 
 from pykubelet.api.storage import SecretReference
 from pykubelet.base.errors import VolumeError
-from pykubelet.linux import loop
+from pykubelet.linux import loop, mounts
+from pykubelet.volumes import disk as disk_of
 from pykubelet.volumes.csi.paths import attachment_name
+from pykubelet.volumes.state import VolumeKey
 
 pytestmark = pytest.mark.integration
 
@@ -185,6 +188,43 @@ async def test_every_step_is_repeated_after_a_kill(node):
     assert not await asyncio.to_thread(plugin.devices_found)
 
 
+def found(node):
+    return set(disk_of.volumes_found(node.layout))
+
+
+async def test_a_pods_device_is_found_again_whenever_the_end_came(node):
+    node.objects.has_driver()
+    spec, key = volume(), VolumeKey("uid-1", "kubernetes.io/csi", "pv-1")
+    await node.plugin.stage(spec, POD, "")
+    # While the driver was at work.
+    node.driver.fault("NodePublishVolume", "ABORTED", done=True)
+    assert (await told(node.plugin.set_up(spec, POD, again=False)))[1] == "something"
+    assert await asyncio.to_thread(found, node) == {key}
+    node.restart()
+    await take(node)
+    assert await asyncio.to_thread(found, node) == set()
+    # Before the driver gave up what it made.
+    await give(node, spec)
+    node.driver.fault("NodeUnpublishVolume", "UNAVAILABLE")
+    await told(take(node))
+    assert await asyncio.to_thread(found, node) == {key}
+    node.restart()
+    await take(node)
+    assert await asyncio.to_thread(found, node) == set()
+    # What was refused for good left nothing to be found.
+    node.driver.fault("NodePublishVolume", "INTERNAL")
+    assert (await told(node.plugin.set_up(spec, POD, again=False)))[1] == "nothing"
+    assert await asyncio.to_thread(found, node) == set()
+    link = Path(node.paths.pod_device("uid-1", "pv-1"))
+    link.mkdir(parents=True)
+    said, left = await told(node.plugin.set_up(spec, POD, again=False))
+    assert (said, left) == (
+        f"kubernetes.io/csi: blockMapper.publishVolumeForBlock failed: {link}: it is not a link",
+        "unchanged",
+    )
+    await node.plugin.unstage(node.plugin.device(spec))
+
+
 async def test_failures_of_the_driver(node):
     node.objects.has_driver()
     spec, said = volume(), "rpc error: code = Internal desc = injected"
@@ -301,6 +341,22 @@ async def test_a_driver_that_leaves_things_behind(node, tmp_path):
         f"{TOP}/publish/pv-1/uid-1",
     ]
     assert not await asyncio.to_thread(node.plugin.devices_found)
+
+
+async def test_the_notes_are_the_last_to_go(node):
+    node.objects.has_driver()
+    spec = volume()
+    await node.plugin.stage(spec, POD, "")
+    strange = Path(node.paths.block_map("pv-1"), "strange")
+    strange.parent.mkdir()
+    strange.touch()
+    await asyncio.to_thread(mounts.bind, str(strange), str(strange))
+    with pytest.raises(OSError, match="busy"):
+        await node.plugin.unstage(node.plugin.device(spec))
+    (device,) = await asyncio.to_thread(node.restart().devices_found)
+    await asyncio.to_thread(mounts.unmount, str(strange))
+    await node.plugin.unstage(device)
+    assert not [path for path in node.tree() if "pv-1" in path]
 
 
 async def test_damaged_notes(node):

@@ -122,6 +122,7 @@ class Block:
         await self._note(name, source)
         target = self._paths.block_target(uid, name)
         await self._make(beside(target), f"{_PUBLISH} failed to create dir {beside(target)}")
+        await self._begin(self._paths.pod_device(uid, name), target)
         try:
             await client.node_publish_volume(
                 source.volumeHandle,
@@ -147,13 +148,14 @@ class Block:
         """
         means, target = self._means, self._paths.block_target(uid, name)
         link, directory = self._paths.pod_device(uid, name), self._paths.block_data(name)
-        await means.off_loop(lambda: block_map.unmap_device(self._paths.block_map(name), link, uid))
+        await means.off_loop(lambda: block_map.unmap_device(self._paths.block_map(name), uid))
         text = f"{HEAD}unmapper failed to load volume data file [{directory}]: {HEAD}"
         try:
             data = await means.off_loop(lambda: traces.load(directory, text))
         except FileNotFoundError:
             if await means.off_loop(lambda: os.path.lexists(target)):
                 raise VolumeError(f"{text}{directory} is missing, while {target} is in use") from None
+            await means.off_loop(lambda: block_map.forget(link))
             return
         except DataError as error:
             raise VolumeError(str(error)) from None
@@ -164,6 +166,7 @@ class Block:
             raise VolumeError(f"{HEAD}blockMapper.unpublishVolumeForBlock failed: {error}") from error
         if await means.off_loop(lambda: traces.is_mounted(target)):
             raise VolumeError(f"{HEAD}blockMapper.unpublishVolumeForBlock: the driver left {target} mounted")
+        await means.off_loop(lambda: block_map.forget(link))
 
     # --- parts of them --------------------------------------------------------
 
@@ -183,6 +186,13 @@ class Block:
         except OSError as error:
             raise unchanged(f"{HEAD}{text}: {errors.describe(error)}") from error
 
+    async def _begin(self, link: str, target: str) -> None:
+        """Note with the pod that it is to have the device: only so is that found again."""
+        try:
+            await self._means.off_loop(lambda: block_map.begin(link, target))
+        except OSError as error:
+            raise unchanged(f"{HEAD}{_PUBLISH} failed: {errors.describe(error)}") from error
+
     async def _map(self, uid: str, name: str) -> None:
         target, directory = self._paths.block_target(uid, name), self._paths.block_map(name)
         link = self._paths.pod_device(uid, name)
@@ -198,9 +208,14 @@ class Block:
     async def _failed(self, error: CsiError, uid: str, name: str, *, again: bool) -> VolumeError:
         if again:
             return unchanged(str(error))
-        places = (self._paths.block_target(uid, name), self._paths.pod_device(uid, name))
-        left = await self._means.off_loop(lambda: any(map(os.path.lexists, places)))
-        return VolumeError(str(error), left="something" if error.uncertain or left else "nothing")
+        if error.uncertain or await self._means.off_loop(lambda: self._has_traces(uid, name)):
+            return VolumeError(str(error), left="something")
+        await self._means.off_loop(lambda: block_map.forget(self._paths.pod_device(uid, name)))
+        return VolumeError(str(error), left="nothing")
+
+    def _has_traces(self, uid: str, name: str) -> bool:
+        target = self._paths.block_target(uid, name)
+        return os.path.lexists(target) or block_map.is_mapped(self._paths.block_map(name), uid)
 
     async def _remove(self, name: str) -> None:
         await self._means.off_loop(lambda: block_traces.remove(self._paths, name))

@@ -40,6 +40,8 @@ def remove(paths: CsiPaths, name: str) -> None:
             traces.remove_entry(path)
         except OSError as error:
             log.warning("%s is left after its volume: %s", path, errors.reason(error))
+    # The data file last: while anything is mounted here, the volume is to be found again by it.
+    removetree.remove_tree(paths.block_map(name))
     removetree.remove_tree(paths.block(name))
 
 
