@@ -88,6 +88,21 @@ async def test_a_driver_comes_and_goes(drivers, sink, serve):
     assert len(sink.told) == 2
 
 
+async def test_a_socket_that_told_of_an_earlier_driver_does_not_count_against_this_one(drivers, serve):
+    old, _ = await serve("old")
+    new, _ = await serve("new")
+    await drivers.register(NAME, old, ["1.0.0"])
+    await drivers.register(NAME, new, ["1.1.0"])
+    await drivers.deregister(NAME, new)
+    assert drivers.registered == {}
+    await drivers.register(NAME, new, ["1.1.0"])
+    # The first one is let go, comes back higher, and must survive the other.
+    await drivers.deregister(NAME, old)
+    await drivers.register(NAME, old, ["1.2.0"])
+    await drivers.deregister(NAME, new)
+    assert drivers.registered[NAME].endpoint == old
+
+
 @pytest.mark.parametrize(
     ("name", "endpoint", "versions", "text"),
     [

@@ -570,10 +570,12 @@ async def test_a_damaged_data_file_is_told_by_its_field(node):
         f"failed to parse volume data file [{pod}/vol_data.json]: volumeHandle: missing"
     )
     assert left == "unchanged"
-    await node.plugin.unstage(node.plugin.device(twin))
+    with pytest.raises(VolumeError, match="still mounted by other references"):
+        await node.plugin.unstage(node.plugin.device(twin))
     # What the pod wants is written anew by the next mount.
     await node.plugin.set_up(spec, POD, again=False)
     assert (pod / "vol_data.json").read_text() == text
+    await node.plugin.unstage(node.plugin.device(twin))
     await take(node, spec)
     (node.layout.root / STAGED / "vol_data.json").write_text("")
     assert not await asyncio.to_thread(node.plugin.devices_found)
@@ -592,6 +594,24 @@ async def test_a_volume_whose_notes_are_lost_is_known_by_its_mount(node):
     await take(node, spec)
     assert node.sent("NodeUnpublishVolume") == {"volume_id": "h", "target_path": f"{pod}/mount"}
     assert not pod.exists()
+
+
+@pytest.mark.parametrize("damage", ["", None])
+async def test_a_volume_is_not_unstaged_under_a_pod_whose_notes_are_lost(node, damage):
+    node.objects.has_driver()
+    spec = claimed(fsType="tmpfs")
+    await give(node, spec)
+    pod = node.layout.root / "pods/uid-1/volumes/kubernetes.io~csi/pv-1"
+    if damage is None:
+        (pod / "vol_data.json").unlink()
+    else:
+        (pod / "vol_data.json").write_text(damage)
+    said, _ = await told(node.plugin.unstage(node.plugin.device(spec)))
+    assert said.endswith(f"is still mounted by other references [{pod}/mount]")
+    assert node.count("NodeUnstageVolume") == 0
+    await take(node, spec)
+    await node.plugin.unstage(node.plugin.device(spec))
+    assert node.count("NodeUnstageVolume") == 1
 
 
 async def test_a_data_file_that_is_gone(node):

@@ -186,7 +186,8 @@ class Drivers:
         entry = self._entries.get(name)
         if entry is None:
             return
-        entry.sockets[endpoint] -= 1
+        # A driver that was let go meanwhile does not know of sockets that told of it before.
+        entry.sockets[endpoint] = max(0, entry.sockets[endpoint] - 1)
         if entry.sockets[entry.driver.endpoint] > 0:
             return
         del self._entries[name]

@@ -1,6 +1,5 @@
 """Who has which volume, by what directories and the mount table tell; upstream's layout. Blocking."""
 
-import contextlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -19,21 +18,26 @@ def users(paths: CsiPaths, driver: str, handle: str) -> list[str]:
     """Where pods have the volume mounted now.
 
     Told by the pods' data files, not by the mount table alone: two volumes can show the same
-    file system (an export of a server).
+    file system (an export of a server). Where a data file cannot be read, the table must do.
 
     :raises OSError: a directory or the mount table cannot be read.
     """
-    table = {mount.mount_point for mount in mountinfo.read()}
+    table = mountinfo.read()
+    points = {mount.mount_point for mount in table}
+    staged = _tree_at(table, traces.real(paths.staging(driver, handle)))
     found = []
     for uid in names(os.fspath(paths.layout.pods)):
         for name in names(paths.pod_volumes(uid)):
             target = traces.real(paths.target(uid, name))
-            if target not in table:
+            if target not in points:
                 continue
-            with contextlib.suppress(OSError, DataError):
+            try:
                 data = data_file.load(paths.pod_volume(uid, name))
-                if (data.driver, data.handle) == (driver, handle):
-                    found.append(target)
+                is_user = (data.driver, data.handle) == (driver, handle)
+            except (OSError, DataError):
+                is_user = staged is not None and _tree_at(table, target) == staged
+            if is_user:
+                found.append(target)
     return found
 
 
