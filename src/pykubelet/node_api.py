@@ -338,6 +338,9 @@ class LocalNodeApi:
                 failures=story.failures,
                 error=story.error,
                 next_try=story.next_try,
+                claim=story.claim,
+                persistent_volume=story.persistent_volume,
+                waits_for=story.waits_for,
             )
             for story in self._volumes.explain(uid)
         ]

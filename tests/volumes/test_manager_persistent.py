@@ -19,7 +19,7 @@ from pykubelet.api.volumes import (
     PersistentVolumeClaimVolumeSource,
     VolumeDevice,
 )
-from pykubelet.base.errors import ExpandError, VolumeError
+from pykubelet.base.errors import ExpandError, VolumeError, VolumeLimitError
 from pykubelet.base.metrics import Metrics
 from pykubelet.volumes import VolumeManager
 from pykubelet.volumes.host_path import HostPath
@@ -171,6 +171,38 @@ async def test_a_volume_is_attached_by_the_controller(lab):
     await manager.wait_gone(pod)
     await lab.rest()
     assert lab.cluster.used == set(), "detached: the controller may take it"
+
+
+@pytest.mark.looptime
+async def test_a_node_that_has_no_room_for_more_volumes_refuses_the_pod(lab):
+    lab.driver.attaches = lab.driver.full = True
+    manager = await lab.start()
+    lab.node.pods = [pod] = [claiming(data="a")]
+    with pytest.raises(VolumeLimitError) as caught:
+        await manager.wait_ready(pod)
+    assert caught.value.reason == "VolumeAttachmentLimitExceeded"
+    assert str(caught.value) == (
+        "Node has reached its volume attachment limit, rejecting pod. unmounted volumes=[data], "
+        "unattached volumes=[data], failed to process volumes=[]: context deadline exceeded"
+    )
+
+
+@pytest.mark.looptime
+async def test_a_driver_that_comes_is_asked_at_once(lab):
+    away = VolumeError("driver name d not found in the list of registered CSI drivers", left="unchanged")
+    lab.driver.errors |= {"stage": away, "unstage": away}
+    leave(lab, "uid-9", "pv-z")
+    manager = await lab.start()
+    lab.node.pods = [pod] = [claiming(data="a")]
+    manager.reconsider("uid-1")
+    await lab.rest(100)
+    lab.driver.errors.clear()
+    manager.retry({"uid-1", ""})
+    began = asyncio.get_running_loop().time()
+    await manager.wait_ready(pod)
+    await lab.rest(0.01)
+    assert asyncio.get_running_loop().time() - began < 0.1
+    assert lab.driver.staged == {"pv-a"}
 
 
 @pytest.mark.looptime

@@ -1,6 +1,6 @@
 """Errors that cross the doors between rooms; each carries the text its user reads."""
 
-from typing import Literal
+from typing import Final, Literal
 
 
 class StartError(Exception):
@@ -33,6 +33,13 @@ class VolumeError(Exception):
         self.real = real
         self.left: Left = left
         self.step = step
+
+
+class VolumeLimitError(VolumeError):
+    """A volume is not attached since the node has as many as it can: the pod is to be refused."""
+
+    #: Of the status of the pod, and of its event.
+    reason: Final = "VolumeAttachmentLimitExceeded"
 
 
 #: Why a volume did not grow: its driver can never make it that large (*infeasible*), cannot while it

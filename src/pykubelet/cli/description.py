@@ -252,8 +252,24 @@ def _volumes(volumes: Sequence[Object], stories: Sequence[Object]) -> list[str]:
                 out.append(_line(key[:1].upper() + key[1:], value, 12, 4))
         story = told.get(volume["name"])
         if story is not None:
-            error = f": {story['error']}" if story.get("error") else ""
-            out.append(_line("State", f"{story['state']}{error}", 12, 4))
+            out += _volume_story(story)
+    return out
+
+
+def _volume_story(story: Object) -> list[str]:
+    """Where a volume stands, and why it waits."""
+    error = f": {story['error']}" if story.get("error") else ""
+    out = [_line("State", f"{story['state']}{error}", 12, 4)]
+    behind = " is ".join(story[key] for key in ("claim", "persistent_volume") if story.get(key))
+    if behind:
+        out.append(_line("Claim", behind, 12, 4))
+    if story.get("waits_for"):
+        out.append(_line("Waits for", story["waits_for"], 12, 4))
+    if story["state"] != "mounted":
+        tries = f", {story['failures']} failed" if story.get("failures") else ""
+        out.append(_line("Since", f"{story.get('since', 0.0):.0f}s{tries}", 12, 4))
+    if story.get("next_try") is not None:
+        out.append(_line("Next try", f"in {story['next_try']:.0f}s", 12, 4))
     return out
 
 

@@ -10,11 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import msgspec
-
 from pykubelet.api.core import Pod, PodStatus
 from pykubelet.api.podinfo import is_mirror, pod_ref
-from pykubelet.api.qos import compute_qos
 from pykubelet.base.clock import Clock
 from pykubelet.base.journal import Events, Journal
 from pykubelet.base.tasks import TaskOwner
@@ -24,9 +21,9 @@ from .admission import AdmissionChain
 from .doors import StatusChange, StatusSink
 from .grace import kill_timeout
 from .lifecycle import KillRequest, WorkerUpdate, final_phase
+from .rejection import rejected_status
 from .resize.allocation import POD_TERMINATED, PODS_ADDED, PODS_REMOVED, Allocation
 from .sources import Op, PodConfig, PodUpdate
-from .status_merge import settle_status
 from .store import PodStore
 from .worker import PodWorkers
 
@@ -256,14 +253,8 @@ class PodManager:
             return True
         self._events.pod_event(pod_ref(pod), "Warning", rejection.reason, rejection.message)
         old = self._doors.statuses.get(pod.metadata.uid) or pod.status
-        status = msgspec.structs.replace(
-            old,
-            phase="Failed",
-            reason=rejection.reason,
-            message=f"Pod was rejected: {rejection.message}",
-            qosClass=compute_qos(pod),
-        )
-        self._doors.statuses.set(pod, settle_status(pod, old, status, self._clock.now()))
+        status = rejected_status(pod, old, rejection.reason, rejection.message, self._clock.now())
+        self._doors.statuses.set(pod, status)
         return False
 
     # --- what happens to pods -------------------------------------------------

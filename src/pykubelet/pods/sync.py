@@ -8,7 +8,7 @@ from functools import partial
 from pykubelet.api.core import Pod, PodStatus
 from pykubelet.api.podinfo import pod_ref
 from pykubelet.base.clock import Clock
-from pykubelet.base.errors import VolumeError
+from pykubelet.base.errors import VolumeError, VolumeLimitError
 from pykubelet.base.journal import Events, Journal, PodRef
 from pykubelet.cri.errors import CriError
 from pykubelet.observe.types import ObservedPod
@@ -19,6 +19,7 @@ from .holder import GraceHolder
 from .lifecycle import WorkerState, WorkerUpdate
 from .plan import plan_pod
 from .reasons import ReasonCache
+from .rejection import rejected_status
 from .resize.allocation import Allocation
 from .resize.plan import InForce
 from .resize.resizer import Resizer
@@ -100,7 +101,10 @@ class PodSyncer:
             return SyncOutcome(error=f"network is not ready: {problem}", network=True)
         began = self._clock.monotonic()
         error, killed, in_force = await self._ensure_cgroup(pod, observed)
-        error = error or await self._ensure_directories(pod) or await self._ensure_volumes(pod)
+        try:
+            error = error or await self._ensure_directories(pod) or await self._ensure_volumes(pod)
+        except VolumeLimitError as refusal:
+            return self._refuse(pod, refusal.reason, str(refusal))
         if error:
             return SyncOutcome(error=error)
         # What does not run does not change meanwhile.
@@ -199,6 +203,13 @@ class PodSyncer:
             doors.probes.poke_readiness(uid, container)
         return status
 
+    def _refuse(self, pod: Pod, reason: str, message: str) -> SyncOutcome:
+        """The pod can never run here: it is ended as one that was not admitted."""
+        self._events.pod_event(pod_ref(pod), "Warning", reason, message)
+        old = self._doors.statuses.get(pod.metadata.uid) or pod.status
+        self._doors.statuses.set(pod, rejected_status(pod, old, reason, message, self._clock.now()))
+        return SyncOutcome(terminal=True, cause=message)
+
     async def _ensure_cgroup(self, pod: Pod, observed: ObservedPod) -> tuple[str, bool, InForce | None]:
         """The pod's cgroup: why it cannot be had, whether the pod was killed for it, what is in force."""
         cgroups, ref = self._doors.cgroups, pod_ref(pod)
@@ -238,6 +249,8 @@ class PodSyncer:
     async def _ensure_volumes(self, pod: Pod) -> str:
         try:
             await self._doors.volumes.wait_ready(pod)
+        except VolumeLimitError:
+            raise
         except VolumeError as error:
             text = f"Unable to attach or mount volumes: {error}"
             if error.real:

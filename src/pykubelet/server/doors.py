@@ -79,6 +79,11 @@ class VolumeView:
     failures: int = 0
     error: str = ""
     next_try: float | None = None
+    #: The claim (``NAMESPACE/NAME``) and the persistent volume behind it; empty where there is none.
+    claim: str = ""
+    persistent_volume: str = ""
+    #: What it waits for, if not for the next try.
+    waits_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ Only the manager writes to it, on the event loop; it does no I/O.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -258,23 +257,12 @@ class Book:
 
     def ready(self, uid: str) -> Mapping[str, MountedVolume]:
         """The pod's volumes that are there, by name."""
-        there = ((key, volume) for key, volume in self._mounted.items() if key.uid == uid)
-        return MappingProxyType(
-            {name: each for key, volume in there for name, each in self._named(key, volume)}
-        )
-
-    def _named(self, key: VolumeKey, volume: MountedVolume) -> list[tuple[str, MountedVolume]]:
-        known = self.wants.known(key)
-        if known is None or not known.specs:
-            return [(volume.name, volume)]
-        groups = known.pod.spec.securityContext
-        asked = groups.supplementalGroups if groups is not None else []
-        told: list[tuple[str, MountedVolume]] = []
-        for name, spec in known.specs.items():
-            gid = spec.gid if spec.gid not in asked else None
-            read_only = volume.read_only or spec.read_only
-            told.append((name, replace(volume, name=name, read_only=read_only, gid=volume.gid or gid)))
-        return told
+        told: dict[str, MountedVolume] = {}
+        for key, volume in self._mounted.items():
+            if key.uid == uid:
+                known = self.wants.known(key)
+                told |= known.named(volume) if known is not None else {volume.name: volume}
+        return MappingProxyType(told)
 
     def missing(self, pod: Pod) -> list[str]:
         """Names of the volumes that the pod's containers mount and that are not there."""

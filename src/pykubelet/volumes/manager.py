@@ -120,7 +120,6 @@ class VolumeManager:
         self._book = Book(
             names, desired_pods, may_remove, ending, self._contents.keys(), resolver.sources, node_labels
         )
-        self._waits = Waits(self._book, journal, self.reconsider)
         metrics = metrics or Metrics()
         measures = Measures(metrics)
         metrics.add(Totals(self._wanted_plugins, self._mounted_plugins))
@@ -140,6 +139,7 @@ class VolumeManager:
             refresh_period=refresh_period,
             rng=rng or random.Random(),  # noqa: S311 - spreads load, guards nothing
         )
+        self._waits = Waits(self._book, journal, self.reconsider, self._work.exhausted)
         self._rebuild = Rebuild(
             layout,
             clock,
@@ -290,6 +290,7 @@ class VolumeManager:
         """Return when all volumes that containers mount are there.
 
         :raises VolumeError: one cannot be had (at once, ``real``), or is not there after 2 m 3 s.
+        :raises VolumeLimitError: one is not there, and never will be on this node.
         """
         await self._waits.ready(pod)
 

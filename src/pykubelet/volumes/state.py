@@ -1,10 +1,11 @@
 """The words in which desired and actual volumes are told. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pykubelet.api.core import Pod
+from pykubelet.api.mounted import MountedVolume
 from pykubelet.api.volumes import Volume
 
 from .plugin import Device
@@ -94,3 +95,19 @@ class Wanted:
     def block(self) -> bool:
         """Whether containers get the device itself."""
         return self.resolved is not None and self.resolved.spec.block
+
+    def named(self, volume: MountedVolume) -> dict[str, MountedVolume]:
+        """What containers get of it, which is there as *volume*, by each of its names."""
+        if not self.specs:
+            return {volume.name: volume}
+        context = self.pod.spec.securityContext
+        asked = context.supplementalGroups if context is not None else []
+        return {
+            name: replace(
+                volume,
+                name=name,
+                read_only=volume.read_only or spec.read_only,
+                gid=None if spec.gid in asked else spec.gid,
+            )
+            for name, spec in self.specs.items()
+        }

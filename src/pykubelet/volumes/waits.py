@@ -1,15 +1,16 @@
 """How pods wait for their volumes, and for their end; the texts are upstream's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from pykubelet.api.core import Pod
 from pykubelet.api.podinfo import pod_ref
-from pykubelet.base.errors import VolumeError
+from pykubelet.base.errors import VolumeError, VolumeLimitError
 from pykubelet.base.gotext import go_list
 from pykubelet.base.journal import Journal
 
 from .book import Book
+from .state import Wanted
 from .waiters import Waiters
 
 #: Seconds that a pod waits for its volumes, and for their end.
@@ -19,17 +20,28 @@ WAIT_LIMIT: Final = 123.0
 class Waits:
     """The waiting side of the manager."""
 
-    def __init__(self, book: Book, journal: Journal, reconsider: Callable[[str], None]) -> None:
-        """*reconsider* hears of each pod that begins to wait."""
+    def __init__(
+        self,
+        book: Book,
+        journal: Journal,
+        reconsider: Callable[[str], None],
+        exhausted: Callable[[Wanted], Awaitable[bool]],
+    ) -> None:
+        """*reconsider* hears of each pod that begins to wait.
+
+        *exhausted* tells whether a volume is not attached since the node has no room for it.
+        """
         self._book = book
         self._journal = journal
         self._reconsider = reconsider
+        self._exhausted = exhausted
         self.waiters = Waiters()
 
     async def ready(self, pod: Pod) -> None:
         """Return when all volumes that containers mount are there.
 
         :raises VolumeError: one cannot be had (at once, ``real``), or is not there after 2 m 3 s.
+        :raises VolumeLimitError: one is not there, and never will be on this node.
         """
         asked = self._book.wants.asked_by(pod)
         if not asked.names:
@@ -51,6 +63,11 @@ class Waits:
             return
         text = self._unready(pod, self._book.wants.unprocessed(pod), "context deadline exceeded")
         self._journal.record("VolumesMissing", text, pod=pod_ref(pod), cause="time-out", seconds=WAIT_LIMIT)
+        for wanted in self._book.unattached(pod):
+            if await self._exhausted(wanted):
+                raise VolumeLimitError(
+                    f"Node has reached its volume attachment limit, rejecting pod. {text}", real=False
+                )
         raise VolumeError(text, real=False)
 
     async def gone(self, pod: Pod) -> None:
