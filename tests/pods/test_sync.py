@@ -12,7 +12,7 @@ from pykubelet.api.core import Container, Pod, PodSpec, Probe
 from pykubelet.api.meta import ObjectMeta
 from pykubelet.api.quantity import Quantity
 from pykubelet.base.clock import LoopClock
-from pykubelet.base.errors import SandboxError, StartError, VolumeError
+from pykubelet.base.errors import SandboxError, StartError, VolumeError, VolumeLimitError
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.cri.errors import Code, CriError
 from pykubelet.linux.cgroups import Limits
@@ -236,6 +236,16 @@ async def test_volumes_that_are_missing_keep_the_pod_waiting(world, real, events
     assert outcome.error == "Unable to attach or mount volumes: timed out"
     assert world.event_reasons() == events
     assert world.starter.calls == ["prepare"]
+
+
+async def test_a_pod_whose_volume_the_node_has_no_room_for_is_refused(world) -> None:
+    world.volumes.error = VolumeLimitError("no more", real=False)
+    outcome = await world.sync(pod())
+    assert outcome.terminal
+    assert world.events == [("VolumeAttachmentLimitExceeded", "no more")]
+    status = world.statuses.get("u")
+    assert (status.phase, status.reason) == ("Failed", "VolumeAttachmentLimitExceeded")
+    assert status.message == "Pod was rejected: no more"
 
 
 async def test_after_a_long_wait_for_volumes_the_pod_is_looked_at_anew(world) -> None:

@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 #: Seconds between looks while inotify works, and while it does not.
 _SLOW: Final = 30.0
 _POLL: Final = 2.0
+#: Seconds of the shortest wait.
+_SHORTEST: Final = 0.001
 #: Seconds that a burst of changes is given to end.
 _BURST: Final = 0.01
 
@@ -164,7 +166,8 @@ class PluginManager:
         """Until something happened, a wait after a failure ends, or the next slow look is due."""
         due = next_try(self._seen, self._running, self._failures)
         until = self._look_at if due is None else min(due, self._look_at)
-        pause = max(0.0, until - self._clock.monotonic())
+        # The loop's timers and its clock differ by a hair: no wait is so short that it never ends.
+        pause = max(_SHORTEST, until - self._clock.monotonic())
         if not self._hinted:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
