@@ -147,7 +147,7 @@ class Kubelet:
                 on_object=self._object_changed,
                 on_serving=lambda: self.server.certificate_changed(),
                 on_attached=lambda: self.volumes.attachments_changed(),
-                on_csi_driver=lambda name: self.volumes.drivers_changed(),
+                on_csi_driver=lambda name: self.volume_room.csi_driver_changed(name),
             )
             self.events = FanOut(self.journal, self.cluster.poster)
         self._build_node()

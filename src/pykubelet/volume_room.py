@@ -26,6 +26,7 @@ from pykubelet.volumes.csi.drivers import PLUGIN_TYPE
 from pykubelet.volumes.csi.means import Means
 from pykubelet.volumes.csi.paths import CsiPaths
 from pykubelet.volumes.csi.plugin import CsiPlugin
+from pykubelet.volumes.csi.refresher import Refresher
 from pykubelet.volumes.local import LocalVolumes
 from pykubelet.volumes.nfs import NfsVolumes
 
@@ -61,13 +62,15 @@ class VolumeRoom:
         sink = NoNodeInfoSink() if cluster is None else cluster.volumes.csi_node
         feeds = Feeds(node=node) if cluster is None else cluster.feeds(node)
         drivers = Drivers(sink, clock=clock, journal=journal, metrics=CsiMetrics(metrics))
-        self.plugins.add_handler(PLUGIN_TYPE, _Handler(drivers, self._registered))
+        objects = NoCsiObjects() if cluster is None else cluster.volumes.csi_objects
+        self._refresher = Refresher(drivers, objects, clock, journal)
+        self.plugins.add_handler(PLUGIN_TYPE, _Handler(drivers, self._registered, self._refresher.look))
         self._csi = CsiPlugin(
             Means(
                 paths=CsiPaths(layout),
                 node=node.name,
                 clients=drivers,
-                objects=NoCsiObjects() if cluster is None else cluster.volumes.csi_objects,
+                objects=objects,
                 tokens=feeds.tokens,
                 events=events,
                 clock=clock,
@@ -98,7 +101,13 @@ class VolumeRoom:
     def stages(self, stages: Stages) -> None:
         """What is started before pods are worked on."""
         stages.add(Stage("volume manager", start=self.manager.start, stop=self.manager.stop))
+        stages.add(Stage("CSI limits", stop=self._refresher.stop))
         stages.add(Stage("plug-in watcher", start=self.plugins.start, stop=self.plugins.stop))
+
+    def csi_driver_changed(self, name: str) -> None:
+        """The CSIDriver object of that name came, changed or went."""
+        self.manager.drivers_changed()
+        self._refresher.look(name)
 
     def _registered(self, driver: str) -> None:
         missed = self._csi.registered(driver)
@@ -107,11 +116,14 @@ class VolumeRoom:
 
 
 class _Handler:
-    """The drivers, and who hears of a new one."""
+    """The drivers, and who hears of a new one and of one that went."""
 
-    def __init__(self, drivers: Drivers, on_registered: Callable[[str], None]) -> None:
+    def __init__(
+        self, drivers: Drivers, on_registered: Callable[[str], None], on_change: Callable[[str], None]
+    ) -> None:
         self._drivers = drivers
         self._on_registered = on_registered
+        self._on_change = on_change
 
     def validate(self, name: str, endpoint: str, versions: Sequence[str]) -> None:
         """See ``PluginHandler``."""
@@ -119,9 +131,14 @@ class _Handler:
 
     async def register(self, name: str, endpoint: str, versions: Sequence[str]) -> None:
         """See ``PluginHandler``."""
-        await self._drivers.register(name, endpoint, versions)
+        try:
+            await self._drivers.register(name, endpoint, versions)
+        finally:
+            # One that could not be had may have been there a while.
+            self._on_change(name)
         self._on_registered(name)
 
     async def deregister(self, name: str, endpoint: str) -> None:
         """See ``PluginHandler``."""
         await self._drivers.deregister(name, endpoint)
+        self._on_change(name)

@@ -110,3 +110,17 @@ TELLS = driver_of(nodeAllocatableUpdatePeriodSeconds=60)
 )
 def test_a_node_that_is_full(driver, attachment, full):
     assert lifecycle.exhausted(driver, attachment) is full
+
+
+@pytest.mark.parametrize(
+    ("driver", "seconds"),
+    [
+        (None, 0),
+        (driver_of(), 0),
+        (driver_of(nodeAllocatableUpdatePeriodSeconds=0), 0),
+        (driver_of(nodeAllocatableUpdatePeriodSeconds=3), 10),
+        (driver_of(nodeAllocatableUpdatePeriodSeconds=60), 60),
+    ],
+)
+def test_how_often_a_driver_is_asked(driver, seconds):
+    assert lifecycle.refresh_period(driver) == seconds

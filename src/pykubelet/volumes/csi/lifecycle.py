@@ -7,6 +7,8 @@ from pykubelet.base.gotext import go_quote
 
 #: What drivers answer when a node has as many volumes as it can (a gRPC code).
 _EXHAUSTED: Final = 8
+#: Seconds that the API server takes for the period at least.
+_SHORTEST_PERIOD: Final = 10
 
 
 def refusal(name: str, driver: CSIDriver | None, mode: str) -> str:
@@ -57,7 +59,13 @@ def no_attachment(name: str) -> str:
 
 def exhausted(driver: CSIDriver | None, attachment: VolumeAttachment | None) -> bool:
     """Whether a volume is not attached since the node is full, with a driver that tells when that changes."""
-    if driver is None or not driver.spec.nodeAllocatableUpdatePeriodSeconds or attachment is None:
+    if not refresh_period(driver) or attachment is None:
         return False
     error = attachment.status.attachError
     return error is not None and error.errorCode == _EXHAUSTED
+
+
+def refresh_period(driver: CSIDriver | None) -> float:
+    """Seconds between questions how many volumes the node can have; zero: the driver is asked once."""
+    period = driver.spec.nodeAllocatableUpdatePeriodSeconds if driver is not None else None
+    return float(max(period, _SHORTEST_PERIOD)) if period else 0.0
