@@ -57,3 +57,31 @@ def test_what_is_being_pulled_is_told() -> None:
         ["app:", pulls[0]["text"]],
         ["volume:", pulls[1]["text"]],
     ]
+
+
+def test_what_a_volume_waits_for() -> None:
+    waiting = {
+        "volume": "data",
+        "state": "attaching",
+        "claim": "shop/data",
+        "persistent_volume": "pv-1",
+        "waits_for": "the attach/detach controller",
+        "since": 61.4,
+        "failures": 2,
+        "error": "not attached",
+        "next_try": 3.7,
+    }
+    spec = {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}], "containers": []}
+    pod = {"metadata": {"name": "web"}, "spec": spec, "status": {}}
+    text = "\n".join(describe_pod({"pod": pod, "volumes": [waiting]}, NOW))
+    assert (
+        "    State:      attaching: not attached\n"
+        "    Claim:      shop/data is pv-1\n"
+        "    Waits for:  the attach/detach controller\n"
+        "    Since:      61s, 2 failed\n"
+        "    Next try:   in 4s\n"
+    ) in text
+    there = {"volume": "data", "state": "mounted", "since": 5.0, "claim": "", "waits_for": ""}
+    text = "\n".join(describe_pod({"pod": pod, "volumes": [there]}, NOW))
+    assert "    State:      mounted\n" in text
+    assert "Since" not in text
