@@ -2,6 +2,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -16,7 +17,7 @@ async def test_a_result_and_an_error_come_back():
 
 
 async def test_what_hangs_is_given_up_and_counted():
-    apart, free = Apart("test", limit=2), threading.Event()
+    apart, free = Apart("test", limit=2, patience=0.01), threading.Event()
     for _ in range(2):
         with pytest.raises(TimeoutError):
             await apart.run(free.wait, seconds=0.01)
@@ -30,6 +31,47 @@ async def test_what_hangs_is_given_up_and_counted():
                 break
             except TimeoutError:
                 await asyncio.sleep(0.01)
+
+
+async def test_many_calls_at_once_wait_for_one_another():
+    apart = Apart("test", limit=2)
+    lock, now, most = threading.Lock(), 0, 0
+
+    def work():
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.001)
+        with lock:
+            now -= 1
+
+    await asyncio.gather(*(apart.run(work) for _ in range(50)))
+    assert most <= 2
+
+
+async def test_a_wait_for_a_place_counts_as_time_and_can_be_cancelled():
+    apart, free = Apart("test", limit=1), threading.Event()
+    hanging = asyncio.get_running_loop().create_task(apart.run(free.wait))
+    await asyncio.sleep(0)
+    with pytest.raises(TimeoutError, match=r"nothing came back within 0\.01 s"):
+        await apart.run(lambda: 1, seconds=0.01)
+    free.set()
+    assert await hanging
+    assert await apart.run(lambda: 1) == 1
+
+
+async def test_without_a_thread_to_be_had(monkeypatch):
+    apart = Apart("test", limit=1)
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(TimeoutError, match="too many threads: can't start"):
+            await apart.run(lambda: 1)
+    assert await apart.run(lambda: 1) == 1
 
 
 async def test_a_cancelled_wait_leaves_the_call_alone():

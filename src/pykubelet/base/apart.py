@@ -13,28 +13,50 @@ T = TypeVar("T")
 
 #: Calls under way at once, those that hang among them.
 _LIMIT: Final = 64
+#: Seconds in which one of so many calls ends, unless they hang.
+_PATIENCE: Final = 30.0
 
 
 class Apart:
     """Runs blocking calls; with one *name* for all its threads."""
 
-    def __init__(self, name: str, limit: int = _LIMIT) -> None:
+    def __init__(self, name: str, limit: int = _LIMIT, *, patience: float = _PATIENCE) -> None:
+        """*patience*: seconds that a call waits when there are *limit* others."""
         self._name = name
         self._limit = limit
-        self._under_way = 0
+        self._patience = patience
+        self._free = asyncio.Semaphore(limit)
 
     async def run(self, work: Callable[[], T], *, seconds: float | None = None) -> T:
         """The result of *work*, for which *seconds* are waited; after that it goes on unheeded.
 
         :raises TimeoutError: it took too long, or too many calls hang already.
         """
-        if self._under_way >= self._limit:
-            raise TimeoutError(f"{self._under_way} calls are under way already")
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await self._turn()
+                return await self._begin(work)
+        except TimeoutError:
+            if limit.expired():
+                raise TimeoutError(f"nothing came back within {seconds:g} s") from None
+            raise
+
+    async def _turn(self) -> None:
+        """Take one of the places: many calls at once are no sign that one hangs."""
+        try:
+            async with asyncio.timeout(self._patience) as limit:
+                await self._free.acquire()
+        except TimeoutError:
+            if limit.expired():
+                raise TimeoutError(f"{self._limit} calls are under way already") from None
+            raise
+
+    def _begin(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
         def settle(result: Any, error: BaseException | None) -> None:
-            self._under_way -= 1
+            self._free.release()
             if done.done():
                 return
             if error is None:
@@ -55,12 +77,9 @@ class Apart:
                 return
 
         # A daemon thread: nothing waits for it at the end of the process.
-        threading.Thread(target=body, name=self._name, daemon=True).start()
-        self._under_way += 1
         try:
-            async with asyncio.timeout(seconds) as limit:
-                return await done
-        except TimeoutError:
-            if limit.expired():
-                raise TimeoutError(f"nothing came back within {seconds:g} s") from None
-            raise
+            threading.Thread(target=body, name=self._name, daemon=True).start()
+        except RuntimeError as error:
+            self._free.release()
+            raise TimeoutError(f"there are too many threads: {error}") from error
+        return done
