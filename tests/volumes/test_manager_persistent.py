@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import threading
 
 import pytest
 from tests.volumes.fake_driver import CSI, Cluster, Driver, bound, sample, storage
@@ -582,10 +583,50 @@ async def test_a_corrupt_mount_is_taken_away_first(lab, monkeypatch):
         code = errno.ENOTCONN if path == "/dead" else errno.ENOENT
         raise OSError(code, "gone", path)
 
-    monkeypatch.setattr("pykubelet.volumes.work.os.stat", stat)
+    monkeypatch.setattr("pykubelet.volumes.mountpoint.os.stat", stat)
     lab.node.pods = [pod] = [claiming(data="a")]
     await manager.wait_ready(pod)
     assert lab.calls == ["stage", "tear_down", "set_up"]
+
+
+@pytest.mark.looptime
+async def test_a_server_that_trusts_no_foreign_root_keeps_its_mount(lab, monkeypatch):
+    manager = await lab.start()
+
+    def stat(path):
+        raise PermissionError(errno.EACCES, "no", path)
+
+    monkeypatch.setattr("pykubelet.volumes.mountpoint.os.stat", stat)
+    lab.node.pods = [pod] = [claiming(data="a")]
+    await manager.wait_ready(pod)
+    assert lab.calls == ["stage", "set_up"]
+
+
+async def test_mounts_that_hang_hold_up_no_other_volumes(tmp_path, monkeypatch):
+    node, driver, cluster = Node(tmp_path), Driver(), Cluster()
+    free = threading.Event()
+    monkeypatch.setattr("pykubelet.volumes.manager._LOOK_LIMIT", 0.2)
+    monkeypatch.setattr(
+        "pykubelet.volumes.mountpoint.healthy", lambda path: "/there/" not in path or free.wait()
+    )
+    for number in range(20):
+        cluster.bound[f"c{number}"] = bound(f"c{number}")
+        driver.paths[f"uid-{number}", f"pv-c{number}"] = f"/there/{number}"
+    manager = await node.start(persistent=[driver], claims=cluster, attachments=cluster)
+    try:
+        node.pods = [claiming(f"uid-{number}", data=f"c{number}") for number in range(20)]
+        for number in range(20):
+            manager.reconsider(f"uid-{number}")
+        await until(lambda: sum(event[2] == "FailedMount" for event in node.story.events) >= 20)
+        node.pods.append(pod := pod_of("uid-x", "scratch"))
+        await manager.wait_ready(pod)
+        assert any("could not be looked at: nothing came back" in event[3] for event in node.story.events)
+        await until(
+            lambda: any("could not be looked at: an earlier look" in event[3] for event in node.story.events)
+        )
+    finally:
+        free.set()
+        await manager.stop()
 
 
 async def test_a_claim_that_leads_to_a_path_of_the_node(lab, tmp_path):
@@ -627,6 +668,7 @@ async def test_a_node_that_stands_alone_has_no_claims(tmp_path, blockbuster):
         await manager.stop()
 
 
+@pytest.mark.looptime
 @pytest.mark.parametrize("call", ["stage", "set_up", "tear_down", "unstage"])
 async def test_what_was_lacking_came(lab, call):
     """A driver that registers: what failed for want of it is not waited for any longer."""

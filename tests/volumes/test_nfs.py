@@ -268,3 +268,23 @@ def test_it_is_the_same_for_every_life(room):
     assert not room.plugin.republishes(inline())
     assert not asyncio.run(room.plugin.attachable(inline()))
     assert not asyncio.run(room.plugin.exhausted(inline()))
+
+
+def test_a_server_that_is_gone_is_looked_at_once(room, monkeypatch):
+    room.set_up(inline())
+    free, looks = threading.Event(), []
+
+    def hang(path):
+        looks.append(path)
+        return free.wait()
+
+    async def again_and_again():
+        for text in ("nothing came back", "an earlier look still hangs", "an earlier look still hangs"):
+            with pytest.raises(VolumeError, match=f"server:/exports/a does not answer: {text}"):
+                await room.plugin.set_up(inline(), pod_of(), again=False)
+
+    monkeypatch.setattr(mountpoint, "healthy", hang)
+    monkeypatch.setattr(nfs, "LOOK_LIMIT", 0.2)
+    asyncio.run(again_and_again())
+    free.set()
+    assert len(looks) == 1

@@ -20,8 +20,8 @@ _PATIENCE: Final = 30.0
 class Apart:
     """Runs blocking calls; with one *name* for all its threads."""
 
-    def __init__(self, name: str, limit: int = _LIMIT, *, patience: float = _PATIENCE) -> None:
-        """*patience*: seconds that a call waits when there are *limit* others."""
+    def __init__(self, name: str, limit: int = _LIMIT, *, patience: float | None = _PATIENCE) -> None:
+        """*patience*: seconds that a call waits when there are *limit* others; None: without bound."""
         self._name = name
         self._limit = limit
         self._patience = patience

@@ -9,12 +9,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 from pykubelet.api.core import Pod
 from pykubelet.api.mounted import MountedVolume
 from pykubelet.api.volumes import Volume
+from pykubelet.base.apart import Apart
 from pykubelet.base.clock import Clock
 from pykubelet.base.errors import Left, VolumeError
 from pykubelet.base.journal import Events, Journal
@@ -31,6 +31,7 @@ from .host_path import HostPath
 from .image import ImageVolume
 from .measures import Measures, Totals, plugin_label
 from .orders import Order
+from .patient_threads import PatientThreads
 from .plugin import ContentPlugin, PersistentPlugin, Plugin, Remover
 from .rebuild import Rebuild
 from .reconcile import in_use, reconcile
@@ -40,7 +41,7 @@ from .stories import stories
 from .story import VolumeStory
 from .telling import Telling
 from .waits import Waits
-from .work import OffLoop, Work
+from .work import Look, OffLoop, Work
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,10 @@ log = logging.getLogger(__name__)
 SAFETY_PERIOD: Final = 30.0
 #: Operations at once; a path that hangs (a dead server) holds one.
 _WORKERS: Final = 8
-#: Seconds for a look at the directory of pods.
+#: Seconds for a look at the directory of pods, or at a mount.
 _LOOK_LIMIT: Final = 10.0
+#: Looks at mounts that were given up and may still hang, one for each mount.
+_HANGING: Final = 64
 #: Seconds between looks at contents of which no change is told, where changes are pushed.
 REFRESH_PERIOD: Final = 300.0
 
@@ -106,8 +109,8 @@ class VolumeManager:
         if contents is None:
             contents = content_volumes(layout, clock, feeds or Feeds(), node_allocatable_memory)
         self._attachments = attachments or NoAttachments()
-        self._threads: ThreadPoolExecutor | None = None
-        self._off_loop = off_loop if off_loop is not None else self._on_a_thread
+        # Not a pool: its threads would keep the daemon from ending.
+        self._off_loop = off_loop or Apart("volumes", _WORKERS, patience=None).run
         self._tasks = TaskOwner("volumes")
         self._wake = asyncio.Event()
         own: Sequence[Remover] = [*plugins, *contents]
@@ -130,6 +133,7 @@ class VolumeManager:
             self._book,
             self._telling,
             self._off_loop,
+            _look(off_loop),
             plugins={plugin.name: plugin for plugin in plugins},
             contents=self._contents,
             persistent=persistent,
@@ -168,9 +172,6 @@ class VolumeManager:
     async def stop(self) -> None:
         """Stop working; everything stays mounted. Operations under way end by themselves."""
         await self._tasks.close()
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = None
 
     def reconsider(self, uid: str) -> None:
         """Something about the pod changed: its spec, its phase, or that it is gone."""
@@ -213,11 +214,6 @@ class VolumeManager:
 
         self._book.refresh(uid, cause, self._clock.monotonic(), shows)
         self._wake.set()
-
-    async def _on_a_thread(self, work: Callable[[], Any]) -> Any:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(_WORKERS, "volumes")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def _run(self) -> None:
         looked = self._clock.monotonic()
@@ -341,3 +337,11 @@ class VolumeManager:
     def _mounted_plugins(self) -> Sequence[str]:
         keys, known = self._book.all_mounted(), self._book.wants.known
         return [plugin_label(key.plugin, known(key), self._book.device_of(key)) for key in keys]
+
+
+def _look(off_loop: OffLoop | None) -> Look:
+    """A mount that hangs is not looked at again, and holds none of the workers."""
+    if off_loop is not None:
+        return lambda path, work: off_loop(work)
+    threads = PatientThreads("volume looks", at_once=_WORKERS, given_up=_HANGING)
+    return lambda path, work: threads.run(path, work, _LOOK_LIMIT)

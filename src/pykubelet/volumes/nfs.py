@@ -13,12 +13,12 @@ from pykubelet.api.core import Pod
 from pykubelet.api.mounted import MountedVolume
 from pykubelet.api.quantity import Quantity
 from pykubelet.api.volumes import NFSVolumeSource
-from pykubelet.base.apart import Apart
 from pykubelet.base.errors import ExpandError, VolumeError
 from pykubelet.base.layout import Layout
 from pykubelet.linux import mountinfo, mounts
 
 from . import commands, local_tree, mountpoint
+from .patient_threads import PatientThreads
 from .plugin import Device, Found
 from .spec import VolumeSpec
 
@@ -34,6 +34,9 @@ LOOK_LIMIT: Final = 10.0
 MOUNT_LIMIT: Final = 180.0
 #: Seconds for an unmount; after that it is forced (upstream's unMountTimeout).
 UNMOUNT_LIMIT: Final = 60.0
+#: Looks at once, and looks given up that may still hang.
+_AT_ONCE: Final = 16
+_GIVEN_UP: Final = 64
 
 
 class NfsVolumes:
@@ -45,7 +48,7 @@ class NfsVolumes:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._apart = Apart("nfs")
+        self._looks = PatientThreads("nfs", at_once=_AT_ONCE, given_up=_GIVEN_UP)
 
     def device(self, spec: VolumeSpec) -> Device | None:
         """Each pod has a mount of its own."""
@@ -129,7 +132,8 @@ class NfsVolumes:
 
     async def _quick(self, work: Callable[[], T], what: str) -> T:
         try:
-            return await self._apart.run(work, seconds=LOOK_LIMIT)
+            # What hangs is not looked at again: only its own volumes are held up.
+            return await self._looks.run(what, work, LOOK_LIMIT)
         except TimeoutError as error:
             raise VolumeError(f"{what} does not answer: {error}", left="unchanged") from error
 

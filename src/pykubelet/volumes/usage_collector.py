@@ -22,8 +22,8 @@ from pykubelet.base.tasks import TaskOwner
 from pykubelet.linux.diskusage import Limits
 
 from . import usage
+from .patient_threads import PatientThreads
 from .usage import DriverUsage, Measured, Method, VolumeUsage
-from .usage_threads import PatientThreads
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ class UsageCollector:
         try:
             return await self._walkers.run(uid, work, _WALK_LIMIT)
         except TimeoutError as error:
-            log.warning("the usage of the volumes of pod %s is not known: %s", uid, error or "no answer")
+            log.warning("the usage of the volumes of pod %s is not known: %s", uid, error)
             return {}
 
     def _walk(self, way: Method, path: str, now: datetime, before: Measured | None) -> Measured:

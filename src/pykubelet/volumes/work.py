@@ -1,9 +1,7 @@
 """The effects: how each order is carried out, by plug-ins, and what the book is told of it."""
 
 import asyncio
-import errno
 import logging
-import os
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -15,7 +13,7 @@ from pykubelet.base.clock import Clock
 from pykubelet.base.errors import VolumeError
 from pykubelet.base.layout import Layout
 
-from . import disk, expansion, sizes, subpaths
+from . import disk, expansion, mountpoint, sizes, subpaths
 from .book import Book
 from .doors import Attachments, Claims
 from .orders import Order, next_look
@@ -29,25 +27,13 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 OffLoop = Callable[[Callable[[], Any]], Awaitable[Any]]
+#: Looks at a path that may not answer: the path, and what looks. Raises TimeoutError when it does not.
+Look = Callable[[str, Callable[[], bool]], Awaitable[bool]]
 
 #: Seconds in which all that a volume is made of must have been fetched; what is behind it, found out.
 _FETCH_LIMIT: Final = 30.0
 #: Seconds for one call of a plug-in that asks a driver or a server; each such question has its own limit.
 _CALL_LIMIT: Final = 600.0
-#: Seconds for a look at a volume's directory.
-_STAT_LIMIT: Final = 10.0
-#: What a look at a mount gives whose server or daemon is gone (upstream: IsCorruptedMnt).
-_CORRUPT: Final = frozenset(
-    {
-        errno.ENOTCONN,
-        errno.ESTALE,
-        errno.EIO,
-        errno.EACCES,
-        errno.EHOSTDOWN,
-        errno.EWOULDBLOCK,
-        errno.ENODEV,
-    }
-)
 
 
 class Work:
@@ -60,6 +46,7 @@ class Work:
         book: Book,
         telling: Telling,
         off_loop: OffLoop,
+        look: Look,
         *,
         plugins: Mapping[str, Plugin],
         contents: Mapping[str, ContentPlugin],
@@ -76,6 +63,7 @@ class Work:
         self._book = book
         self._telling = telling
         self._off_loop = off_loop
+        self._look = look
         self._plugins = plugins
         self._contents = contents
         self._persistent = {plugin.name: plugin for plugin in persistent}
@@ -230,13 +218,15 @@ class Work:
         """Take away a mount whose server or daemon is gone: nothing can be set up over it."""
         path = plugin.mount_path(key.uid, key.name)
         try:
-            await _within(
-                _STAT_LIMIT, f"{path} could not be looked at", self._off_loop(lambda: os.stat(path))
-            )
-        except OSError as error:
-            if error.errno in _CORRUPT:
-                tearing = plugin.tear_down(key.uid, key.name, block=False)
-                await _within(_CALL_LIMIT, "taking away the corrupt mount was not done", tearing)
+            if await self._look(path, lambda: mountpoint.healthy(path)):
+                return
+        except TimeoutError as error:
+            raise VolumeError(f"{path} could not be looked at: {error}") from error
+        except OSError:
+            # Most often there is nothing yet.
+            return
+        tearing = plugin.tear_down(key.uid, key.name, block=False)
+        await _within(_CALL_LIMIT, "taking away the corrupt mount was not done", tearing)
 
     async def _unmount(self, key: VolumeKey) -> None:
         block = self._book.is_block(key)

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from pykubelet.base.tasks import TaskOwner
-from pykubelet.volumes.usage_threads import PatientThreads
+from pykubelet.volumes.patient_threads import PatientThreads
 
 
 @pytest.fixture

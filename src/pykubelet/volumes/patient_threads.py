@@ -41,8 +41,12 @@ class PatientThreads:
         async with self._slots:
             answer = self._begin(work)
             try:
-                async with asyncio.timeout(limit):
+                async with asyncio.timeout(limit) as wait:
                     return await asyncio.shield(answer)
+            except TimeoutError:
+                if wait.expired():
+                    raise TimeoutError(f"nothing came back within {limit:g} s") from None
+                raise
             finally:
                 if not answer.done():
                     self._hanging.add(target)
