@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from pykubelet.api.codec import to_builtins
 from pykubelet.base.clock import LoopClock
-from pykubelet.base.journal import PodRef
+from pykubelet.base.journal import ObjectRef, PodRef
 from pykubelet.base.metrics import Metrics
 from pykubelet.cluster.door import STRATEGIC_MERGE, Change, Query
 from pykubelet.cluster.errors import ClusterError, Refused, Unreachable
@@ -140,6 +140,27 @@ async def test_an_event_of_the_node_lies_in_default() -> None:
     assert path == "/api/v1/namespaces/default/events"
     about = {"kind": "Node", "name": "node-1", "apiVersion": "v1"}
     assert to_builtins(body.involvedObject) == about
+
+
+@pytest.mark.parametrize("namespace", ["ns", ""])
+async def test_an_event_of_another_object(namespace: str) -> None:
+    bench = Bench()
+    await bench.poster.start()
+    about = ObjectRef("v1", "PersistentVolumeClaim", namespace, "data", "u2", "7")
+    bench.poster.object_event(about, "Warning", "FileSystemResizeFailed", "only read")
+    await asyncio.sleep(0.1)
+    await bench.poster.stop()
+    (_, path, body) = bench.api.log[0]
+    assert path == f"/api/v1/namespaces/{namespace or 'default'}/events"
+    named = {"namespace": namespace} if namespace else {}
+    assert to_builtins(body.involvedObject) == {
+        "kind": "PersistentVolumeClaim",
+        "name": "data",
+        "uid": "u2",
+        "apiVersion": "v1",
+        "resourceVersion": "7",
+        **named,
+    }
 
 
 def test_names_of_events() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pykubelet.base.clock import ManualClock
-from pykubelet.base.journal import PodRef
+from pykubelet.base.journal import ObjectRef, PodRef
 from pykubelet.explain import journal as module
 from pykubelet.explain.journal import DecisionJournal, Entry
 from pykubelet.explain.story import tell
@@ -55,6 +55,19 @@ def test_an_event_that_repeats_is_counted_instead_of_kept_again() -> None:
     journal.node_event("Normal", "Starting", "Starting kubelet.")
     journal.node_event("Normal", "Starting", "Starting kubelet.")
     assert [e.count for e in journal.of_node()] == [2]
+
+
+def test_an_event_of_another_object_stands_with_the_node() -> None:
+    journal = make()
+    claim = ObjectRef("v1", "PersistentVolumeClaim", "ns", "data", "u2")
+    for _ in range(2):
+        journal.object_event(claim, "Normal", "FileSystemResizeSuccessful", "it grew")
+    journal.object_event(ObjectRef("v1", "PersistentVolume", "", "pv", "u3"), "Warning", "Other", "no")
+    told = [(entry.what, entry.text, entry.count) for entry in journal.of_node()]
+    assert told == [
+        ("FileSystemResizeSuccessful", "PersistentVolumeClaim ns/data: it grew", 2),
+        ("Other", "PersistentVolume pv: no", 1),
+    ]
 
 
 def test_what_is_kept_is_bounded(monkeypatch) -> None:

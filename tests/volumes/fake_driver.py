@@ -48,7 +48,7 @@ class Cluster:
     def __init__(self):
         self.bound, self.asked, self.told_of = {}, [], []
         self.used, self.written, self.attached_to = None, set(), {}
-        self.error = None
+        self.error = self.untold = None
         self.plans = []
 
     async def resolve(self, pod, volume):
@@ -67,6 +67,8 @@ class Cluster:
         return plan
 
     async def expanded(self, plan, error):
+        if self.untold is not None:
+            raise self.untold
         self.told_of.append((str(plan.size), error))
 
     def use(self, names):

@@ -44,6 +44,8 @@ class Story:
 
     def __init__(self):
         self.decisions, self.events, self.causes = [], [], []
+        #: Events about other objects than pods: (object, kind, reason, message).
+        self.elsewhere = []
 
     def record(self, decision, text, *, pod=None, container="", cause="", **facts):
         self.decisions.append((decision, facts.get("volume")))
@@ -54,6 +56,9 @@ class Story:
 
     def node_event(self, kind, reason, message):
         raise AssertionError("volumes say nothing about the node")
+
+    def object_event(self, about, kind, reason, message):
+        self.elsewhere.append((str(about), kind, reason, message))
 
 
 class Node:

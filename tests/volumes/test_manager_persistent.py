@@ -456,7 +456,26 @@ async def test_a_volume_grows_while_it_is_used(lab):
     assert lab.driver.calls[2:] == [("expand", "pv-a", "2Gi")]
     assert lab.cluster.told_of == [("2Gi", None)]
     text = 'MountVolume.NodeExpandVolume succeeded for volume "pv-a" node-1'
-    assert lab.events == [("Normal", "FileSystemResizeSuccessful", text)]
+    event = ("Normal", "FileSystemResizeSuccessful", text)
+    assert lab.events == [event]
+    assert lab.node.story.elsewhere == [("PersistentVolumeClaim shop/a", *event)]
+
+
+@pytest.mark.looptime
+async def test_a_claim_that_cannot_be_told_hears_of_its_new_size_all_the_same(lab):
+    lab.cluster.bound["a"] = grown("a")
+    lab.cluster.untold = VolumeError("mountVolume.NodeExpandVolume update pvc status failed: no")
+    manager = await lab.start()
+    lab.node.pods = [pod] = [claiming(data="a")]
+    manager.reconsider("uid-1")
+    await lab.rest(0.2)
+    text = 'MountVolume.NodeExpandVolume succeeded for volume "pv-a" node-1'
+    event = ("Normal", "FileSystemResizeSuccessful", text)
+    assert lab.node.story.elsewhere == [("PersistentVolumeClaim shop/a", *event)]
+    assert [reason for _, reason, _ in lab.events] == [event[1], "FailedMount"]
+    assert manager.mounted("uid-1") == {}
+    lab.cluster.untold = None
+    await manager.wait_ready(pod)
 
 
 @pytest.mark.looptime
@@ -474,6 +493,7 @@ async def test_a_failed_expansion_is_told_and_tried_again(lab):
     await lab.rest(0.2)
     text = 'NodeExpandVolume.NodeExpandVolume failed for volume "pv-a" : no'
     assert lab.events == [("Warning", "VolumeResizeFailed", text)]
+    assert lab.node.story.elsewhere == [], "the claim's status tells it"
     assert set(manager.mounted("uid-1")) == {"data"}
     lab.driver.errors["expand"] = ExpandError("busy", "in use", left="nothing")
     await lab.rest(600)
@@ -503,7 +523,9 @@ async def test_what_is_only_read_does_not_grow(lab):
     lab.node.pods = [pod] = [claiming(data=("a", True))]
     await manager.wait_ready(pod)
     text = 'MountVolume.NodeExpandVolume failed for volume "pv-a" requested read-only file system'
-    assert lab.events == [("Warning", "FileSystemResizeFailed", text)]
+    event = ("Warning", "FileSystemResizeFailed", text)
+    assert lab.events == [event]
+    assert lab.node.story.elsewhere == [("PersistentVolumeClaim shop/a", *event)]
     assert "expand" not in lab.calls
 
 

@@ -23,6 +23,23 @@ class PodRef:
         return f"{self.name}_{self.namespace}({self.uid})"
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """What names an object of the cluster that is neither a pod nor this node."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str = ""
+
+    def __str__(self) -> str:
+        """``KIND NAMESPACE/NAME``; without the namespace where there is none."""
+        place = f"{self.namespace}/" if self.namespace else ""
+        return f"{self.kind} {place}{self.name}"
+
+
 class Journal(Protocol):
     """Takes decisions."""
 
@@ -63,6 +80,12 @@ class Events(Protocol):
         """An event about this node."""
         ...
 
+    def object_event(
+        self, about: ObjectRef, kind: Literal["Normal", "Warning"], reason: str, message: str
+    ) -> None:
+        """An event about another object, a pod's claim say."""
+        ...
+
 
 class FanOut:
     """Hands each event to several takers, in order; implements ``Events``."""
@@ -87,6 +110,13 @@ class FanOut:
         """See :class:`Events`."""
         for taker in self._takers:
             taker.node_event(kind, reason, message)
+
+    def object_event(
+        self, about: ObjectRef, kind: Literal["Normal", "Warning"], reason: str, message: str
+    ) -> None:
+        """See :class:`Events`."""
+        for taker in self._takers:
+            taker.object_event(about, kind, reason, message)
 
 
 class NullJournal:
@@ -116,4 +146,9 @@ class NullJournal:
         """See :class:`Events`."""
 
     def node_event(self, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """See :class:`Events`."""
+
+    def object_event(
+        self, about: ObjectRef, kind: Literal["Normal", "Warning"], reason: str, message: str
+    ) -> None:
         """See :class:`Events`."""

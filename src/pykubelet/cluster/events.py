@@ -19,7 +19,7 @@ from pykubelet.api.events import Event, EventSource, ObjectReference
 from pykubelet.api.meta import ObjectMeta
 from pykubelet.api.names import dns_subdomain
 from pykubelet.base.clock import Clock, from_ns
-from pykubelet.base.journal import PodRef
+from pykubelet.base.journal import ObjectRef, PodRef
 from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import TaskOwner, first_of
 
@@ -117,6 +117,18 @@ class EventPoster:
         """See ``Events``."""
         # No UID: upstream's reference to its own node has none either.
         self._put(ObjectReference(kind="Node", name=self._node, apiVersion="v1"), kind, reason, message)
+
+    def object_event(self, about: ObjectRef, kind: Kind, reason: str, message: str) -> None:
+        """See ``Events``."""
+        reference = ObjectReference(
+            kind=about.kind,
+            namespace=about.namespace,
+            name=about.name,
+            uid=about.uid,
+            apiVersion=about.api_version,
+            resourceVersion=about.resource_version,
+        )
+        self._put(reference, kind, reason, message)
 
     def _put(self, about: ObjectReference, kind: Kind, reason: str, message: str) -> None:
         now_ns = self._clock.now_ns()

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from pykubelet.base.clock import Clock
-from pykubelet.base.journal import Fact, PodRef
+from pykubelet.base.journal import Fact, ObjectRef, PodRef
 from pykubelet.base.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
@@ -140,6 +140,12 @@ class DecisionJournal:
     def node_event(self, kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
         """See ``Events``."""
         self._event(None, kind, reason, message[:TEXT_LIMIT], "")
+
+    def object_event(
+        self, about: ObjectRef, kind: Literal["Normal", "Warning"], reason: str, message: str
+    ) -> None:
+        """See ``Events``; kept with what is about the node, with the object's name before it."""
+        self._event(None, kind, reason, f"{about}: {message}"[:TEXT_LIMIT], "")
 
     def _event(self, pod: PodRef | None, kind: str, reason: str, message: str, container: str) -> None:
         now = self._clock.now_ns()

@@ -3,17 +3,18 @@
 import logging
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from pykubelet.api.mounted import MountedVolume
 from pykubelet.api.podinfo import pod_ref
 from pykubelet.base.errors import VolumeError
-from pykubelet.base.journal import Events, Journal, PodRef
+from pykubelet.base.journal import Events, Journal, ObjectRef, PodRef
 
 from . import errors
 from .book import Book
 from .measures import Measures, plugin_label
 from .orders import Kind, Order, Setback, Target, uid_of
+from .spec import VolumeSpec
 from .state import DeviceKey, SourceKey, VolumeKey, Wanted
 
 log = logging.getLogger(__name__)
@@ -127,16 +128,33 @@ class Telling:
             message = f'MapVolume.MapPodDevice succeeded for volume "{wanted.key.name}" {what}'
             self._events.pod_event(pod_ref(wanted.pod), "Normal", "SuccessfulMountVolume", message)
 
-    def expanded(self, wanted: Wanted) -> None:
-        """A volume has its new size."""
+    def expanded(self, wanted: Wanted, spec: VolumeSpec) -> None:
+        """The driver let a volume have its new size; *spec* has the claim as it is now."""
         message = f'MountVolume.NodeExpandVolume succeeded for volume "{wanted.key.name}" {self._node}'
-        self._events.pod_event(pod_ref(wanted.pod), "Normal", "FileSystemResizeSuccessful", message)
+        self._of_size(wanted, spec, "Normal", "FileSystemResizeSuccessful", message)
 
-    def not_expanded(self, wanted: Wanted) -> None:
+    def not_expanded(self, wanted: Wanted, spec: VolumeSpec) -> None:
         """A volume grew that the pod only reads."""
         why = "requested read-only file system"
         message = f'MountVolume.NodeExpandVolume failed for volume "{wanted.key.name}" {why}'
-        self._events.pod_event(pod_ref(wanted.pod), "Warning", "FileSystemResizeFailed", message)
+        self._of_size(wanted, spec, "Warning", "FileSystemResizeFailed", message)
+
+    def _of_size(
+        self,
+        wanted: Wanted,
+        spec: VolumeSpec,
+        kind: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+    ) -> None:
+        """Tell the pod and its claim: who asked for the size need not know the pod."""
+        self._events.pod_event(pod_ref(wanted.pod), kind, reason, message)
+        if spec.claim is not None:
+            meta = spec.claim.metadata
+            about = ObjectRef(
+                "v1", "PersistentVolumeClaim", meta.namespace, meta.name, meta.uid, meta.resourceVersion
+            )
+            self._events.object_event(about, kind, reason, message)
 
     def _measure(self, order: Order, wanted: Wanted | None, seconds: float, *, good: bool) -> None:
         target = order.target

@@ -252,7 +252,7 @@ class Work:
         if not sizes.outgrown(wanted) or wanted.resolved is None:
             return
         if wanted.resolved.spec.read_only:
-            self._telling.not_expanded(wanted)
+            self._telling.not_expanded(wanted, wanted.resolved.spec)
             return
         try:
             await self._grow(wanted)
@@ -286,6 +286,9 @@ class Work:
             )
         except VolumeError as failure:
             error = failure
+        else:
+            # Before the claim hears of it, which may fail: the file system grew all the same.
+            self._telling.expanded(wanted, plan.spec)
         await self._claims.expanded(plan, error)
         outcome = expansion.verdict(plan, error)
         if outcome == "failed" and error is not None:
@@ -294,8 +297,6 @@ class Work:
             self._book.sizes.in_use(name)
             return False
         self._book.sizes.grew(name, plan.size)
-        if error is None:
-            self._telling.expanded(wanted)
         return True
 
 
