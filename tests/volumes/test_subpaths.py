@@ -168,6 +168,23 @@ def test_only_one_volume_is_cleaned_and_nothing_inside_is_deleted(room):
     assert (room.volume / "sub" / "file").exists()
 
 
+@pytest.mark.parametrize("volume", [None, "data"])
+def test_what_was_mounted_below_the_source_meanwhile_stays_there(room, volume):
+    """As below a path of a node whose mounts are shared: it appears at the bind, too."""
+    mounts.mount_tmpfs(str(room.volume))
+    mounts.make_shared(str(room.volume))
+    inner = room.volume / "sub" / "inner"
+    inner.mkdir(parents=True)
+    bound = room.prepare("sub")
+    room.prepare("sub", 1)
+    mounts.mount_tmpfs(str(inner))
+    (inner / "file").touch()
+    assert os.listdir(f"{bound}/inner") == ["file"]
+    assert subpaths.clean(room.layout, "uid-1", volume) == 4
+    assert room.mounts() == ()
+    assert os.listdir(inner) == ["file"]
+
+
 def test_one_in_use_stays(room):
     (room.volume / "sub").mkdir()
     (room.volume / "sub" / "file").touch()
