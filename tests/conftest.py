@@ -11,6 +11,7 @@ import pytest
 from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 
+from pykubelet.base.apart import Apart
 from pykubelet.linux import mountinfo, mounts, syscalls
 from pykubelet.node.host import Host, look
 
@@ -63,7 +64,11 @@ def one_thread(monkeypatch: pytest.MonkeyPatch, blockbuster: BlockBuster) -> Non
             future.set_exception(error)
         return future
 
+    async def at_once(apart: Apart, work: Callable[[], Any], *, seconds: float | None = None) -> Any:
+        return work()
+
     monkeypatch.setattr(asyncio.BaseEventLoop, "run_in_executor", inline)
+    monkeypatch.setattr(Apart, "run", at_once)
 
 
 @pytest.fixture(scope="session")

@@ -270,6 +270,7 @@ class Membership:
 
         async def settled() -> None:
             await runtime.settled.wait()
+            await self.volumes.csi_node.settled()
 
         self.reporter = NodeReporter(
             heartbeat,

@@ -78,6 +78,26 @@ async def test_the_node_is_not_ready_until_the_object_is_there(rig):
     assert rig.changes == ["CSINode is initialized"]
 
 
+async def test_a_daemon_that_starts_anew_can_wait_for_it(rig):
+    """The first status that it reports does not tell of a node that is not ready."""
+    await rig.publisher.settled()
+    await rig.see()
+    waiting = rig.tasks.spawn("wait", rig.publisher.settled())
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await rig.publisher.start()
+    await waiting
+    assert rig.publisher.errors() == ()
+
+
+async def test_an_attempt_that_fails_is_not_waited_for_further(rig):
+    rig.server.faults.add(Refuse(403, reason="Forbidden"), path=f"{PATH}*")
+    await rig.publisher.start()
+    await rig.see()
+    await rig.publisher.settled()
+    assert rig.publisher.errors() != ()
+
+
 async def test_an_object_that_is_there_is_put_right_and_kept(rig):
     await rig.begin()
     drivers = [{"name": "other", "nodeID": "x", "topologyKeys": None}]

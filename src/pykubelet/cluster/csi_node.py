@@ -64,6 +64,7 @@ class CsiNodePublisher:
         #: Set while the Node's UID is known, and when it is another one than that of the object.
         self._known = asyncio.Event()
         self._stale = asyncio.Event()
+        self._tried_once = asyncio.Event()
         self._error = _NOT_YET
         #: What was published, by driver.
         self._published: dict[str, DriverInfo] = {}
@@ -79,6 +80,14 @@ class CsiNodePublisher:
     def errors(self) -> tuple[str, ...]:
         """Why the node is not ready for CSI volumes; empty when it is."""
         return (self._error,) if self._error else ()
+
+    async def settled(self) -> None:
+        """Return when the first attempt to make the object is over; at once while no Node is known.
+
+        The Node of a daemon that starts anew must not be told to be not ready meanwhile.
+        """
+        if self._uid:
+            await self._tried_once.wait()
 
     def node_seen(self, node: Node) -> None:
         """The Node as the API server has it: its UID owns the object."""
@@ -98,12 +107,14 @@ class CsiNodePublisher:
             self._stale.clear()
             wait = _FIRST
             while (error := await self._initialize()) is not None:
+                self._tried_once.set()
                 if not isinstance(error, Unreachable):
                     self._set_error(f"failed to initialize CSINode: {error}")
                 await self._clock.sleep(wait)
                 wait = min(wait * _GROWTH, _LONGEST)
             if not self._stale.is_set():
                 self._set_error("")
+            self._tried_once.set()
             self._journal.record("CsiNodeInitialized", "the CSINode object is there", uid=self._uid)
 
     async def _initialize(self) -> Exception | None:
