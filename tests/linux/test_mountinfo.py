@@ -141,3 +141,31 @@ def test_mounts_of_the_same_tree_are_told():
     assert same("/mnt/dir") == ["/pods/c", "/pods/d"]
     assert same("/mnt") == []
     assert mountinfo.same_tree((), "/mnt") == ()
+
+
+@pytest.mark.parametrize(
+    ("outside", "inside", "linked"),
+    [
+        ("shared:7", "shared:7", True),
+        ("master:7", "shared:7", True),
+        ("shared:8 master:7", "shared:7", True),
+        ("shared:7", "master:7", False),
+        ("shared:8", "shared:7", False),
+        ("", "", False),
+    ],
+)
+def test_mounts_whose_own_mounts_others_would_lose_too(outside, inside, linked):
+    def line(number, parent, path, optional):
+        return f"{number} {parent} 0:{number} / {path} rw {optional} - tmpfs tmpfs rw".replace("  ", " ")
+
+    table = mountinfo.parse(
+        "\n".join(
+            [
+                line(1, 0, "/", outside),
+                line(2, 1, "/top", inside),
+                line(3, 2, "/top/in", "shared:7"),
+                line(4, 1, "/top/bare", inside),
+            ]
+        ).encode()
+    )
+    assert mountinfo.linked_outside(table, {2, 3, 4}) == (["/top"] if linked else [])

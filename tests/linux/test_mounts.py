@@ -170,3 +170,20 @@ def test_a_single_mount_is_restricted_and_keeps_what_its_source_forbids(mount_ar
     assert _options(source) == {"rw", "nodev", "relatime"}
     mounts.restrict(str(target), ["nodiratime"])
     assert _options(target) == {"ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime"}
+
+
+def test_what_came_with_its_mounts_from_elsewhere_goes_from_here_alone(mount_area):
+    """A shared tree that was bound with all that is in it, as a container may do in a volume."""
+    source, copy, own = mount_area / "source", mount_area / "top" / "copy", mount_area / "top" / "own"
+    for path in (source, copy, own):
+        path.mkdir(parents=True)
+        if path != copy:
+            mounts.mount_tmpfs(str(path))
+            mounts.make_shared(str(path))
+            (path / "inner").mkdir()
+            mounts.mount_tmpfs(str(path / "inner"))
+    mounts.bind(str(source), str(copy), recursive=True)
+    assert mounts.unmount_below(str(mount_area / "top")) == 4
+    table = mountinfo.read()
+    assert mountinfo.is_mount_point(table, str(source / "inner"))
+    assert mountinfo.mounts_below(table, str(mount_area / "top")) == ()

@@ -5,7 +5,7 @@ Parsing is pure. Paths are compared as text: give absolute paths without links.
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -157,6 +157,27 @@ def read_below(top: str, path: Path = _SELF) -> tuple[Mount, ...]:
         # Only what may be of interest is parsed.
         lines = [line for line in lines if name in line]
     return mounts_below(tuple(parse_line(line) for line in lines if line), top)
+
+
+def linked_outside(table: Iterable[Mount], numbers: Collection[int]) -> list[str]:
+    """Where those mounts of *numbers* lie that have mounts on them, and peers or slaves not among them."""
+    mounts = list(table)
+    outside = {
+        group
+        for mount in mounts
+        if mount.mount_id not in numbers
+        for kind, _, group in (field.partition(":") for field in mount.optional)
+        if kind in ("shared", "master")
+    }
+    holding = {mount.parent_id for mount in mounts if mount.mount_id in numbers}
+    return [
+        mount.mount_point
+        for mount in mounts
+        if mount.mount_id in holding & set(numbers)
+        and not outside.isdisjoint(
+            field.removeprefix("shared:") for field in mount.optional if field.startswith("shared:")
+        )
+    ]
 
 
 def mount_of(table: Sequence[Mount], path: str) -> Mount | None:

@@ -145,9 +145,17 @@ def unmount(target: str) -> bool:
 def unmount_below(top: str) -> int:
     """Unmount what is on *top* and below, innermost first; how many there were.
 
+    Only there: a mount that came from elsewhere with mounts on it is parted from its peers before,
+    which are the source's own mounts and would lose theirs, too.
+
     :raises OSError: one of them is in use, or otherwise refused; those above it stay.
     """
-    return sum(unmount(mount.mount_point) for mount in mountinfo.read_below(top))
+    found = mountinfo.read_below(top)
+    numbers = {mount.mount_id for mount in found}
+    if any(mount.parent_id in numbers for mount in found):
+        for path in mountinfo.linked_outside(mountinfo.read(), numbers):
+            make_private(path, recursive=False)
+    return sum(unmount(mount.mount_point) for mount in found)
 
 
 def clone_tree(source: str) -> int:

@@ -24,8 +24,6 @@ _CORRUPT: Final = frozenset(
         errno.ENODEV,
     }
 )
-#: How many mounts one on top of the other are taken off.
-_MAX_STACK: Final = 16
 
 
 def real(path: str | Path) -> str:
@@ -69,15 +67,8 @@ def take_off(path: str | Path) -> None:
     :raises OSError: it is in use, or what is there is no mount and not empty.
     """
     directory = real(path)
-    points = {mount.mount_point for mount in mountinfo.mounts_below(mountinfo.read(), directory)}
-    if points - {directory}:
-        if directory in points:
-            # What a container mounted in the volume goes from here, not from where the volume comes from.
-            mounts.make_private(directory)
-        mounts.unmount_below(directory)
-    for _ in range(_MAX_STACK):
-        if not mounts.unmount(directory):
-            break
+    # What a container mounted in the volume goes from here, not from where the volume comes from.
+    mounts.unmount_below(directory)
     remove_unmounted(directory)
 
 

@@ -152,7 +152,7 @@ def clean(layout: Layout, uid: str, volume: str | None = None) -> int:
         with contextlib.suppress(OSError):
             os.rmdir(where)
         return 0
-    undone = _unmount(where)
+    undone = mounts.unmount_below(where)
     for directory in [where] if volume is not None else _directories(top):
         for container in _directories(directory):
             for name in _names(container):
@@ -164,21 +164,6 @@ def clean(layout: Layout, uid: str, volume: str | None = None) -> int:
     with contextlib.suppress(OSError):
         os.rmdir(top)
     return undone
-
-
-def _unmount(where: str) -> int:
-    """Unmount the binds below *where*; how many mounts there were.
-
-    Where the source's mounts are shared, what is mounted below it appears at the bind, too. From
-    there alone it goes: an unmount would reach the source, which may be any path of the node.
-    """
-    found = mountinfo.read_below(where)
-    holding = {mount.parent_id for mount in found}
-    inner = {mount.mount_id for mount in found}
-    for mount in found:
-        if mount.mount_id in holding and mount.parent_id not in inner:
-            mounts.make_private(mount.mount_point)
-    return sum(mounts.unmount(mount.mount_point) for mount in found)
 
 
 def _names(directory: str) -> list[str]:
