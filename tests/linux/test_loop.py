@@ -44,11 +44,12 @@ def test_one_that_losetup_made_is_found_and_one_whose_file_is_gone_too(image):
 def test_a_device_that_is_read_only_is_held(image):
     first = loop.hold(image)
     subprocess.run(["blockdev", "--setro", first], check=True)
-    second = loop.hold(first)
     try:
-        assert size_of(second) == 1 << 20
-    finally:
+        assert size_of(loop.hold(first)) == 1 << 20
         loop.release(first)
+    finally:
+        # Whoever gets the device next would have it so, too.
+        subprocess.run(["blockdev", "--setrw", first], check=True)
 
 
 def test_errors_name_the_path(tmp_path, monkeypatch):
