@@ -580,6 +580,17 @@ async def test_what_is_found_stays_uncertain_when_setting_it_up_fails(lab):
 
 
 @pytest.mark.looptime
+async def test_a_device_that_cannot_be_read_is_cleaned_up_as_one(lab):
+    link = lab.node.layout.pod_devices("uid-9") / CSI.replace("/", "~") / "pv-z"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/gone")
+    lab.driver.unreadable.add("pv-z")
+    await lab.start()
+    await lab.rest(300)
+    assert lab.driver.calls == [("tear_down", "uid-9", "pv-z", "block")]
+
+
+@pytest.mark.looptime
 @pytest.mark.parametrize("works", [True, False])
 async def test_what_cannot_be_read_is_cleaned_up_once(lab, works):
     leave(lab, "uid-9", "pv-z")

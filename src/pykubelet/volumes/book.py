@@ -55,7 +55,7 @@ class Book:
         #: UIDs of pods that have a directory, as last seen.
         self.directories: frozenset[str] = frozenset()
         self._actual: dict[VolumeKey, Condition] = {}
-        self._left: dict[VolumeKey, Found | None] = {}
+        self._left: dict[VolumeKey, Found] = {}
         self._mounted: dict[VolumeKey, MountedVolume] = {}
         self._renewals: dict[VolumeKey, Renewal] = {}
         self._since: dict[VolumeKey, float] = {}
@@ -172,16 +172,16 @@ class Book:
 
     # --- actual ---------------------------------------------------------------
 
-    def found(self, key: VolumeKey, what: Found | None) -> None:
-        """An earlier life left it; *what* is None when the disk does not tell more of it."""
+    def found(self, key: VolumeKey, what: Found) -> None:
+        """An earlier life left it."""
         self._actual[key] = "uncertain"
         self._left[key] = what
-        if what is not None and what.device is not None:
+        if what.device is not None:
             self.devices.found(what.device, key.plugin)
 
     def left_unreadable(self, key: VolumeKey) -> bool:
         """Whether an earlier life left it, and nothing more is known of it."""
-        return key in self._left and self._left[key] is None
+        return key in self._left and not self._left[key].readable
 
     def device_of(self, key: VolumeKey) -> str:
         """The device that the volume rests on; empty when on none."""

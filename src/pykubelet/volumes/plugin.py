@@ -92,6 +92,8 @@ class Found:
     #: What it rests on; None when nothing is made once a node.
     device: Device | None = None
     block: bool = False
+    #: Whether the disk tells what it rests on.
+    readable: bool = True
 
 
 class PersistentPlugin(Protocol):

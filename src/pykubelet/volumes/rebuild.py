@@ -68,19 +68,19 @@ class Rebuild:
             for device in await self._devices(plugin):
                 self._book.devices.found(device, name)
 
-    def _take(self, key: VolumeKey, what: Found | None) -> None:
+    def _take(self, key: VolumeKey, what: Found) -> None:
         self._book.found(key, what)
-        self._measures.rebuilt(good=what is not None)
+        self._measures.rebuilt(good=what.readable)
         text = f"volume {key.name} was left by an earlier life"
-        self._telling.record("VolumeFound", text if what is not None else f"{text}, and cannot be read", key)
+        self._telling.record("VolumeFound", text if what.readable else f"{text}, and cannot be read", key)
 
-    async def _look(self, key: VolumeKey, *, block: bool) -> Found | None:
+    async def _look(self, key: VolumeKey, *, block: bool) -> Found:
         plugin = self._persistent[key.plugin]
         try:
             told: Found = await self._off_loop(lambda: plugin.found(key.uid, key.name, block=block))
         except (OSError, VolumeError) as error:
             log.warning("volume %s of pod %s cannot be read: %s", key.name, key.uid, error)
-            return None
+            return Found(block=block, readable=False)
         return told
 
     async def _devices(self, plugin: PersistentPlugin) -> Sequence[Device]:
