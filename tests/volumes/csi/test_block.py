@@ -343,6 +343,27 @@ async def test_a_driver_that_leaves_things_behind(node, tmp_path):
     assert not await asyncio.to_thread(node.plugin.devices_found)
 
 
+async def test_a_volume_of_the_same_name_waits_until_the_one_before_is_undone(node):
+    node.objects.has_driver()
+    before, after = volume(), volume(handle="h2")
+    await give(node, before)
+    for plugin in (node.plugin, node.restart()):
+        said, left = await told(plugin.stage(after, OTHER, ""))
+        assert said == (
+            "kubernetes.io/csi: the volume h of driver driver.example has the name pv-1, too, "
+            "and is not undone yet"
+        )
+        assert left == "unchanged"
+        assert (await told(plugin.unstage(plugin.device(after))))[1] == "unchanged"
+    assert (node.count("NodeStageVolume"), node.count("NodeUnstageVolume")) == (1, 0)
+    await take(node)
+    await node.plugin.unstage(node.plugin.device(before))
+    await give(node, after, OTHER)
+    await take(node, OTHER)
+    await node.plugin.unstage(node.plugin.device(after))
+    assert node.sent("NodeUnstageVolume")["volume_id"] == "h2"
+
+
 async def test_the_notes_are_the_last_to_go(node):
     node.objects.has_driver()
     spec = volume()

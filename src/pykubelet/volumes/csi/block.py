@@ -12,7 +12,7 @@ from pykubelet.base.gotext import go_list, go_quote
 from .. import block_map, errors
 from ..plugin import Device
 from ..spec import VolumeSpec
-from . import block_traces, context, traces
+from . import block_traces, context, references, traces
 from .capabilities import Capability, VolumeUse
 from .data_file import DataError, VolumeData
 from .errors import CsiError
@@ -84,6 +84,7 @@ class Block:
         means, name = self._means, device.name
         driver, handle = split_unique_name(device.unique_name)
         directory, staging = self._paths.block_map(name), self._paths.block_staging(name)
+        await self._see_own(name, driver, handle)
         users = await means.off_loop(lambda: block_traces.users(self._paths, name))
         if users:
             text = f"the device {go_quote(directory)} is still referenced from other Pods {go_list(users)}"
@@ -174,7 +175,20 @@ class Block:
         name = attachment_name(source.volumeHandle, source.driver, self._means.node)
         return f"{HEAD}blockMapper.{step} failed to get volume attachment [id={name}]: "
 
+    async def _see_own(self, name: str, driver: str, handle: str) -> None:
+        """See that the directories, which a name has, are this volume's: it may have been made anew.
+
+        :raises VolumeError: another volume of that name is not undone yet.
+        """
+        noted = await self._means.off_loop(lambda: references.noted(self._paths.block_data(name)))
+        if noted is not None and (noted.driver, noted.handle) != (driver, handle):
+            raise unchanged(
+                f"{HEAD}the volume {noted.handle} of driver {noted.driver} has the name {name}, too, "
+                "and is not undone yet"
+            )
+
     async def _note(self, name: str, source: CSIPersistentVolumeSource) -> None:
+        await self._see_own(name, source.driver, source.volumeHandle)
         node = self._means.node
         attachment = attachment_name(source.volumeHandle, source.driver, node)
         data = VolumeData(source.driver, source.volumeHandle, name, node, attachment)
