@@ -608,6 +608,25 @@ async def test_what_cannot_be_read_is_cleaned_up_once(lab, works):
 
 
 @pytest.mark.looptime
+async def test_what_rests_on_nobody_knows_what_keeps_all_that_was_staged(lab):
+    """A pod runs with a volume whose notes are lost, and its claim cannot be read."""
+    leave(lab, "uid-1", "pv-a")
+    lab.driver.unreadable.add("pv-a")
+    lab.cluster.bound.clear()
+    lab.node.pods = [pod] = [claiming(data="a")]
+    manager = await lab.start()
+    await lab.rest(300)
+    assert not {"VolumeUnstage", "VolumeUnmount"} & {decision for decision, _ in lab.node.story.decisions}
+    lab.cluster.bound["a"] = bound("a")
+    manager.reconsider("uid-1")
+    await manager.wait_ready(pod)
+    assert lab.calls == ["stage", "set_up"]
+    lab.node.pods = []
+    lab.node.over.add("uid-1")
+    await until(lambda: lab.calls[-1] == "unstage")
+
+
+@pytest.mark.looptime
 async def test_a_corrupt_mount_is_taken_away_first(lab, monkeypatch):
     lab.driver.paths["uid-1", "pv-a"] = "/dead"
     manager = await lab.start()

@@ -200,6 +200,8 @@ def busy(kind, target):
         ({"devices": {D: STAGED}, "sources_ready": False}, []),
         ({"devices": {D: UNSURE}, "attachments_known": False}, []),
         ({"devices": {D: UNSURE}}, [("unstage", KEY)]),
+        ({"devices": {D: UNSURE}, "obscure": True}, []),
+        ({"devices": {D: STAGED}, "obscure": True}, [("unstage", KEY)]),
         ({"devices": {D: UNSURE}, "unresolved": {SOURCE: False}}, [("resolve", SOURCE)]),
         (
             {

@@ -136,6 +136,7 @@ class Book:
             told=frozenset(name for name in attachable if attachments.told(name)),
             visible=frozenset(name for name in attachable if attachments.seen(name) is not False),
             growing=frozenset(key for key in self._mounted if self._grows(key)),
+            obscure=not all(each.readable for each in self._left.values()),
             attachments_known=self.devices.attachments_known,
         )
 
@@ -152,11 +153,12 @@ class Book:
         alive = named | self._uids() | self.directories | running
         self.wants.prune(alive, self._concerns)
         self.devices.keep({*needed, *(order.device for order in self.flight.running.values())})
-        self.sizes.keep({*self.devices, *(each.unique_name for each in self.wants.all_known())})
+        self.sizes.keep({*self.devices, *(each.unique_name for each in self.wants.all_resolved())})
         self.flight.prune(self._concerns)
         for notes in (self._since, self._renewals):
-            for key in [key for key in notes if not self._concerns(key)]:
-                del notes[key]
+            for key in notes.keys() - self.wants.keys():
+                if not self._concerns(key):
+                    del notes[key]
 
     def _concerns(self, target: Target) -> bool:
         if target in self.flight.running:
@@ -268,34 +270,6 @@ class Book:
         """Names of the volumes that the pod's containers mount and that are not there."""
         ready = self.ready(pod.metadata.uid)
         return [name for name in self.wants.asked_by(pod).names if name not in ready]
-
-    def unattached(self, pod: Pod) -> list[Wanted]:
-        """Those that the controller has not attached yet."""
-        return [
-            each
-            for each in self.wants.of(pod.metadata.uid)
-            if each.resolved is not None
-            and each.resolved.attachable
-            and not self.devices.is_attached(each.unique_name)
-        ]
-
-    def settled(self, uid: str) -> bool:
-        """Whether nothing is still to be found out about the pod's volumes, at this try."""
-        resolutions = self.wants.resolutions
-        mine = [source for source in self.wants.sources if source.uid == uid]
-        return not any(
-            source in self.flight.running or not resolutions.error(source)
-            for source in resolutions.open(mine)
-        )
-
-    def problems(self, pod: Pod) -> dict[str, str]:
-        """Why volumes of the pod that are not there cannot be had, by name."""
-        told = dict(self.wants.asked_by(pod).problems)
-        for name in self.missing(pod):
-            error = self.wants.resolutions.error(SourceKey(pod.metadata.uid, name))
-            if error:
-                told[name] = error
-        return told
 
     # --- flight ---------------------------------------------------------------
 

@@ -137,6 +137,8 @@ class Situation:
     visible: AbstractSet[str] = frozenset()
     #: Volumes that are larger than their file systems.
     growing: AbstractSet[VolumeKey] = frozenset()
+    #: Whether something that an earlier life left rests on nobody knows which of these devices.
+    obscure: bool = False
     #: Whether it is known which of the devices that an earlier life left are attached.
     attachments_known: bool = True
 

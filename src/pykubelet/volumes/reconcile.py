@@ -72,7 +72,8 @@ def _timed(situation: Situation) -> Iterator[tuple[Order, float]]:
     for source, known in sorted(situation.unresolved.items()):
         if source not in situation.running:
             yield Order("resolve", source, "a container of the pod mounts it", routine=known), now
-    for key in sorted(situation.wanted):
+    # Most volumes are there: only what is left is put in order.
+    for key in sorted(key for key in situation.wanted if _lacks(situation, key)):
         order = _forward(situation, key, busy)
         if order is not None:
             yield order, now
@@ -85,10 +86,12 @@ def _timed(situation: Situation) -> Iterator[tuple[Order, float]]:
 # --- towards what is wanted ---------------------------------------------------
 
 
+def _lacks(situation: Situation, key: VolumeKey) -> bool:
+    return situation.actual.get(key) != "mounted" and key not in situation.running
+
+
 def _forward(situation: Situation, key: VolumeKey, busy: _Busy) -> Order | None:
     condition = situation.actual.get(key)
-    if condition == "mounted" or key in situation.running:
-        return None
     need = situation.needs.get(key, Need())
     cause = _cause(condition)
     if not need.device:
@@ -134,29 +137,32 @@ def _again(situation: Situation, busy: _Busy) -> Iterator[tuple[Order, float]]:
     Only of what is mounted and wanted, and has no order of its own: a volume whose pod ends
     is taken away as it is.
     """
-    for key in sorted({*situation.renewals, *situation.growing}):
+
+    def free(key: VolumeKey) -> bool:
         if situation.actual.get(key) != "mounted" or key not in situation.wanted or key in situation.running:
-            continue
+            return False
         device = situation.rests.get(key, "")
-        if device and (device in busy.held or device in busy.leaving):
+        return not device or not (device in busy.held or device in busy.leaving)
+
+    now, growing = situation.now, situation.growing
+    later = [key for key, renewal in situation.renewals.items() if renewal.at > now and key not in growing]
+    due = sorted({*situation.renewals, *growing}.difference(later))
+    for key in [*due, *later]:
+        if not free(key):
             continue
-        renewal = situation.renewals.get(key)
+        device, renewal = situation.rests.get(key, ""), situation.renewals.get(key)
         if renewal is not None:
             yield Order("refresh", key, renewal.cause, renewal.routine, device), renewal.at
-        if key in situation.growing:
-            yield (
-                Order("expand", key, "the volume is larger than its claim says", device=device),
-                situation.now,
-            )
+        if key in growing:
+            yield Order("expand", key, "the volume is larger than its claim says", device=device), now
 
 
 # --- away from what is not ----------------------------------------------------
 
 
 def _unmounts(situation: Situation, busy: _Busy) -> Iterator[Order]:
-    for key in sorted(situation.actual):
-        if _stays(situation, key) or key in situation.running:
-            continue
+    leaving = (key for key in situation.actual if not _stays(situation, key))
+    for key in sorted(key for key in leaving if key not in situation.running):
         device = situation.rests.get(key, "")
         if device and (not situation.attachments_known or device in busy.held):
             continue
@@ -170,6 +176,7 @@ def _device_ends(situation: Situation, busy: _Busy) -> Iterator[Order]:
     used = {*asked, *situation.rests.values(), *busy.held, *busy.leaving}
     # What was left may be just what a pod asks for of which that is not known yet.
     asking = any((source, "resolve") not in situation.setbacks for source in situation.unresolved)
+    asking = asking or situation.obscure
     for name, state in sorted(situation.devices.items(), key=lambda item: item[0]):
         if name in used or (state.found and asking):
             continue
@@ -181,9 +188,12 @@ def _device_ends(situation: Situation, busy: _Busy) -> Iterator[Order]:
 
 
 def _cleanings(situation: Situation) -> Iterator[Order]:
+    left = situation.directories - situation.named - situation.kept
+    if not left:
+        return
     busy = {uid_of(target) for target in situation.running}
     busy |= {key.uid for key in situation.actual} | {key.uid for key in situation.wanted}
-    for uid in sorted(situation.directories - situation.named - situation.kept - busy):
+    for uid in sorted(left - busy):
         yield Order("clean", uid, "no source names the pod, and nothing of it runs or is mounted")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pykubelet.api.core import Pod
 from pykubelet.api.mounted import MountedVolume
@@ -18,8 +18,10 @@ Condition = Literal["mounted", "uncertain"]
 Attachment = Literal["no", "yes", "uncertain"]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class VolumeKey:
+# Keys are tuples: each decision compares and hashes thousands of them.
+
+
+class VolumeKey(NamedTuple):
     """One volume of one pod; *plugin* is the plug-in's name (``kubernetes.io/empty-dir``).
 
     *name* is the persistent volume's, where there is one.
@@ -35,15 +37,13 @@ class VolumeKey:
         return f"{self.plugin}/{self.uid}-{self.name}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class DeviceKey:
+class DeviceKey(NamedTuple):
     """What is made of a volume once for all pods of the node."""
 
     unique_name: str
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class SourceKey:
+class SourceKey(NamedTuple):
     """A volume of a pod's spec of which it must be found out what is behind it (its claim)."""
 
     uid: str

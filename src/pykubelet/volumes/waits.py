@@ -10,7 +10,7 @@ from pykubelet.base.gotext import go_list
 from pykubelet.base.journal import Journal
 
 from .book import Book
-from .state import Wanted
+from .state import SourceKey, Wanted
 from .waiters import Waiters
 
 #: Seconds that a pod waits for its volumes, and for their end.
@@ -63,7 +63,7 @@ class Waits:
             return
         text = self._unready(pod, self._book.wants.unprocessed(pod), "context deadline exceeded")
         self._journal.record("VolumesMissing", text, pod=pod_ref(pod), cause="time-out", seconds=WAIT_LIMIT)
-        for wanted in self._book.unattached(pod):
+        for wanted in self._unattached(pod):
             if await self._exhausted(wanted):
                 raise VolumeLimitError(
                     f"Node has reached its volume attachment limit, rejecting pod. {text}", real=False
@@ -87,15 +87,42 @@ class Waits:
 
     def _hopeless(self, pod: Pod) -> bool:
         """Whether a volume cannot be had now; of all volumes it is known whether."""
-        return bool(self._book.problems(pod)) and self._book.settled(pod.metadata.uid)
+        return bool(self._problems(pod)) and self._settled(pod.metadata.uid)
+
+    def _settled(self, uid: str) -> bool:
+        """Whether nothing is still to be found out about the pod's volumes, at this try."""
+        wants, running = self._book.wants, self._book.flight.running
+        mine = [source for source in wants.sources if source.uid == uid]
+        unknown = wants.resolutions.open(mine)
+        return not any(source in running or not wants.resolutions.error(source) for source in unknown)
+
+    def _problems(self, pod: Pod) -> dict[str, str]:
+        """Why volumes of the pod that are not there cannot be had, by name."""
+        wants = self._book.wants
+        told = dict(wants.asked_by(pod).problems)
+        for name in self._book.missing(pod):
+            error = wants.resolutions.error(SourceKey(pod.metadata.uid, name))
+            if error:
+                told[name] = error
+        return told
+
+    def _unattached(self, pod: Pod) -> list[Wanted]:
+        """Those that the controller has not attached yet."""
+        return [
+            each
+            for each in self._book.wants.of(pod.metadata.uid)
+            if each.resolved is not None
+            and each.resolved.attachable
+            and not self._book.devices.is_attached(each.unique_name)
+        ]
 
     def _refuse(self, pod: Pod) -> None:
-        problems = self._book.problems(pod)
+        problems = self._problems(pod)
         why = "; ".join(problems[name] for name in sorted(problems))
         raise VolumeError(self._unready(pod, sorted(problems), why))
 
     def _unready(self, pod: Pod, unprocessed: Sequence[str], why: str) -> str:
-        unattached = sorted(name for each in self._book.unattached(pod) for name in each.names)
+        unattached = sorted(name for each in self._unattached(pod) for name in each.names)
         return (
             f"unmounted volumes={go_list(self._book.missing(pod))}, "
             f"unattached volumes={go_list(unattached)}, "

@@ -1,6 +1,7 @@
 """The desired state: which volumes pods ask for, and what was found behind them. No I/O."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from dataclasses import dataclass, field
 
 from pykubelet.api.core import Pod
 
@@ -9,7 +10,18 @@ from .desired import PodVolumesWanted, merged, volumes_of
 from .orders import Need
 from .refusals import refusal_of, stands_alone
 from .resolutions import Resolutions
-from .state import SourceKey, VolumeKey, Wanted
+from .state import Resolved, SourceKey, VolumeKey, Wanted
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What one version of a pod asks for, and what that was with what was *found* last."""
+
+    pod: Pod
+    volumes: PodVolumesWanted
+    sources: tuple[SourceKey, ...]
+    found: tuple[Resolved | None, ...] | None = None
+    wanted: dict[VolumeKey, Wanted] = field(default_factory=dict)
 
 
 class Wants:
@@ -22,39 +34,55 @@ class Wants:
         self.resolutions = Resolutions()
         #: What leads further, of pods whose containers may run.
         self.sources: frozenset[SourceKey] = frozenset()
-        self._asked: dict[str, tuple[Pod, PodVolumesWanted]] = {}
+        self._asked: dict[str, _Asked] = {}
         self._wanted: dict[VolumeKey, Wanted] = {}
+        #: The same by the pods' UIDs.
+        self._of: dict[str, dict[VolumeKey, Wanted]] = {}
         #: As they were wanted last, also when they are no more.
         self._known: dict[VolumeKey, Wanted] = {}
         self._asked_at: dict[VolumeKey, float] = {}
 
     def asked_by(self, pod: Pod) -> PodVolumesWanted:
         """What the pod asks for; computed once for each version of the pod."""
+        return self._asked_by(pod).volumes
+
+    def _asked_by(self, pod: Pod) -> _Asked:
         uid = pod.metadata.uid
         known = self._asked.get(uid)
-        if known is None or known[0] is not pod:
-            known = (pod, volumes_of(pod, self._plugins, self._sources))
+        if known is None or known.pod is not pod:
+            asked = volumes_of(pod, self._plugins, self._sources)
+            known = _Asked(pod, asked, tuple(SourceKey(uid, name) for name in asked.sources))
             self._asked[uid] = known
-        return known[1]
+        return known
 
     def update(self, pods: Iterable[Pod], now: float) -> list[VolumeKey]:
         """Let it be what *pods* ask for; the volumes that may show a change of their pod."""
-        before, self._wanted = self._wanted, {}
+        before, self._wanted, self._of = self._wanted, {}, {}
         sources: list[SourceKey] = []
         for pod in pods:
-            asked = self.asked_by(pod)
-            self._wanted.update((wanted.key, wanted) for wanted in asked.volumes.values())
-            leads = [SourceKey(pod.metadata.uid, name) for name in asked.sources]
-            sources += leads
-            found = {source.volume: self.resolutions.get(source) for source in leads}
-            self._wanted.update(merged(pod, {name: each for name, each in found.items() if each is not None}))
+            asked = self._asked_by(pod)
+            sources += asked.sources
+            self._of[pod.metadata.uid] = wanted = self._wanted_by(asked)
+            self._wanted.update(wanted)
         self.sources = frozenset(sources)
         self._known.update(self._wanted)
-        for key in self._wanted:
-            self._asked_at.setdefault(key, now)
+        for key in self._wanted.keys() - self._asked_at.keys():
+            self._asked_at[key] = now
         return [
-            key for key, wanted in self._wanted.items() if key in before and _differs(before[key], wanted)
+            key
+            for key, each in self._wanted.items()
+            if (old := before.get(key)) is not None and old is not each and _differs(old, each)
         ]
+
+    def _wanted_by(self, asked: _Asked) -> dict[VolumeKey, Wanted]:
+        """The pod's volumes, made anew only when something else was found behind them."""
+        found = tuple(self.resolutions.get(source) for source in asked.sources)
+        if asked.found is None or any(new is not old for new, old in zip(found, asked.found, strict=True)):
+            known = zip(asked.volumes.sources, found, strict=True)
+            asked.found = found
+            asked.wanted = {each.key: each for each in asked.volumes.volumes.values()}
+            asked.wanted |= merged(asked.pod, {name: each for name, each in known if each is not None})
+        return asked.wanted
 
     def needs(
         self, labels: Mapping[str, str], is_mounted: Callable[[VolumeKey], bool]
@@ -82,7 +110,7 @@ class Wants:
 
     def of(self, uid: str) -> list[Wanted]:
         """What that pod asks for, as far as it is known what that is."""
-        return [wanted for key, wanted in self._wanted.items() if key.uid == uid]
+        return list(self._of.get(uid, {}).values())
 
     def get(self, key: VolumeKey) -> Wanted | None:
         """The volume, if a pod that may run asks for it."""
@@ -92,19 +120,19 @@ class Wants:
         """The volume as it was wanted last in this life."""
         return self._known.get(key)
 
-    def all_known(self) -> Iterable[Wanted]:
-        """All that were wanted and may still be there."""
-        return self._known.values()
+    def all_resolved(self) -> Iterable[Wanted]:
+        """All that were wanted and may still be there, and of which was found out what is behind them."""
+        return (each for each in self._known.values() if each.resolved is not None)
 
     def pod(self, uid: str) -> Pod | None:
         """The pod as last seen."""
         known = self._asked.get(uid)
-        return known[0] if known is not None else None
+        return known.pod if known is not None else None
 
     def problems(self, uid: str) -> Mapping[str, str]:
         """Why volumes that the pod asks for cannot be had whatever happens, by name."""
         known = self._asked.get(uid)
-        return known[1].problems if known is not None else {}
+        return known.volumes.problems if known is not None else {}
 
     def asked_since(self, key: VolumeKey) -> float | None:
         """When a pod asked for it first; seconds of the monotonic clock."""
@@ -125,8 +153,9 @@ class Wants:
         for uid in self._asked.keys() - alive:
             del self._asked[uid]
         self.resolutions.keep(alive)
-        for key in [key for key in self._known if not concerns(key)]:
-            del self._known[key]
+        for key in self._known.keys() - self._wanted.keys():
+            if not concerns(key):
+                del self._known[key]
         for key in self._asked_at.keys() - self._wanted.keys():
             del self._asked_at[key]
 
