@@ -327,8 +327,9 @@ class LocalNodeApi:
         """See ``NodeApi``."""
         return tell(self._journal.of_node())
 
-    def volumes(self, uid: str) -> Sequence[VolumeView]:
+    async def volumes(self, uid: str) -> Sequence[VolumeView]:
         """See ``NodeApi``."""
+        unattached = await self._volumes.unattached(uid)
         return [
             VolumeView(
                 volume=story.volume,
@@ -336,11 +337,13 @@ class LocalNodeApi:
                 state=story.state,
                 since=story.since,
                 failures=story.failures,
-                error=story.error,
+                error=story.error or unattached.get(story.volume, ""),
                 next_try=story.next_try,
                 claim=story.claim,
                 persistent_volume=story.persistent_volume,
                 waits_for=story.waits_for,
+                step=story.step,
+                device=story.device,
             )
             for story in self._volumes.explain(uid)
         ]

@@ -66,6 +66,8 @@ def test_what_a_volume_waits_for() -> None:
         "claim": "shop/data",
         "persistent_volume": "pv-1",
         "waits_for": "the attach/detach controller",
+        "step": "attach",
+        "device": "kubernetes.io/csi/d^h",
         "since": 61.4,
         "failures": 2,
         "error": "not attached",
@@ -75,7 +77,8 @@ def test_what_a_volume_waits_for() -> None:
     pod = {"metadata": {"name": "web"}, "spec": spec, "status": {}}
     text = "\n".join(describe_pod({"pod": pod, "volumes": [waiting]}, NOW))
     assert (
-        "    State:      attaching: not attached\n"
+        "    State:      attaching, attach failed: not attached\n"
+        "    Device:     kubernetes.io/csi/d^h\n"
         "    Claim:      shop/data is pv-1\n"
         "    Waits for:  the attach/detach controller\n"
         "    Since:      61s, 2 failed\n"

@@ -115,15 +115,20 @@ def user(**fields):
 
 
 async def test_two_pods_have_a_volume_that_is_attached(storage, joined):
-    await storage.allow(attachRequired=True)
+    await storage.allow(attachRequired=True, nodeAllocatableUpdatePeriodSeconds=60)
     await storage.bind("shared", "pv-shared")
     handle = "handle-pv-shared"
-    await joined.create(pod("first", user(), volumes=[claim_of("shared")]))
+    made = await joined.create(pod("first", user(), volumes=[claim_of("shared")]))
     unique = f"kubernetes.io/csi/{DRIVER}^{handle}"
     await joined.cluster.until(
         joined.node_path, lambda node: unique in (node["status"].get("volumesInUse") or [])
     )
     assert storage.count("NodeStageVolume", handle) == 0
+    [told, _] = await joined.node.kubelet.api.volumes(made["metadata"]["uid"])
+    assert (told.state, told.device, told.persistent_volume) == ("attaching", unique, "pv-shared")
+    assert told.error.startswith("there is no VolumeAttachment csi-")
+    asked = [entry.text for entry in joined.node.kubelet.journal.of_node() if entry.what == "CsiDriverAsked"]
+    assert asked == [f"driver {DRIVER} is asked every 60 s how many volumes the node can have"]
     await storage.attach(handle)
     [first] = await joined.ready("first")
     assert await joined.exec(first, "echo kept > /data/file; cat /data/file") == "kept"

@@ -142,8 +142,23 @@ class FakeNode:
     def explain_node(self) -> Sequence[str]:
         return ["the daemon is up"]
 
-    def volumes(self, uid: str) -> Sequence[VolumeView]:
-        return []
+    async def volumes(self, uid: str) -> Sequence[VolumeView]:
+        return [
+            VolumeView("code", "p", "mounted", 5.0),
+            VolumeView(
+                "data",
+                "p",
+                "attaching",
+                61.4,
+                2,
+                "no",
+                3.7,
+                "shop/data",
+                "pv-1",
+                waits_for="the controller",
+                step="attach",
+            ),
+        ]
 
     def allocated(self, pod):
         return pod

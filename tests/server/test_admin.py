@@ -52,7 +52,13 @@ async def test_what_it_serves(admin: Path, node: FakeNode) -> None:
             "total": 2 << 20,
         }
     ]
-    assert (await get("/explain/pod/default/web-node1")) == {"lines": ["it began", f"now [app]: {pulling}"]}
+    assert [volume["state"] for volume in details["volumes"]] == ["mounted", "attaching"]
+    waiting = (
+        "volume data (claim shop/data, persistent volume pv-1): attaching for 61s, waits for the controller, "
+        "attach failed 2 times, the last error is: no, next try in 4s"
+    )
+    lines = ["it began", f"now: {waiting}", f"now [app]: {pulling}"]
+    assert (await get("/explain/pod/default/web-node1")) == {"lines": lines}
     assert (await get("/explain/node")) == {"lines": ["the daemon is up"]}
     assert (await get("/configz")) == {"kubeletconfig": {"port": 1}}
     assert (await get("/version"))["node"] == "node1"

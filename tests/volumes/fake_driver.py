@@ -98,6 +98,7 @@ class Driver:
         #: Errors by the name of the call, raised while they are there.
         self.errors = {}
         self.attaches, self.republished, self.full = False, False, False
+        self.attach_error = ""
         self.paths = {}
         self.unreadable = set()
 
@@ -118,6 +119,9 @@ class Driver:
 
     async def exhausted(self, spec):
         return self.full
+
+    async def unattached(self, spec):
+        return self.attach_error
 
     async def stage(self, spec, pod, device_path):
         self._call("stage", spec.name, device_path)

@@ -497,4 +497,5 @@ def test_it_is_never_attached_nor_renewed(room):
     spec = room.spec()
     assert not run(room.plugin.attachable(spec))
     assert not run(room.plugin.exhausted(spec))
+    assert run(room.plugin.unattached(spec)) == ""
     assert not room.plugin.republishes(spec)

@@ -175,6 +175,33 @@ async def test_a_volume_is_attached_by_the_controller(lab):
 
 
 @pytest.mark.looptime
+@pytest.mark.parametrize("why", ["disk is on fire", ""])
+async def test_why_it_is_not_attached_is_asked_when_it_matters(lab, why):
+    lab.driver.attaches, lab.driver.attach_error = True, why
+    manager = await lab.start()
+    lab.node.pods = [pod] = [claiming(data="a")]
+    with pytest.raises(VolumeError, match="context deadline exceeded"):
+        await manager.wait_ready(pod)
+    told = f"data is not attached: {why}" if why else "time-out"
+    assert ("VolumesMissing", told) in lab.node.story.causes
+    assert await manager.unattached("uid-1") == ({"data": why} if why else {})
+    assert await manager.unattached("uid-2") == {}
+
+
+@pytest.mark.looptime
+async def test_a_cluster_that_does_not_say_why_holds_nobody_up(lab):
+    lab.driver.attaches = True
+    manager = await lab.start()
+    lab.node.pods = [claiming(data="a")]
+    manager.reconsider("uid-1")
+    await lab.rest()
+    lab.driver.unattached = lambda spec: asyncio.sleep(1000)
+    began = asyncio.get_running_loop().time()
+    assert await manager.unattached("uid-1") == {"data": "its attachment could not be read in 3 s"}
+    assert asyncio.get_running_loop().time() - began < 3.1
+
+
+@pytest.mark.looptime
 async def test_a_node_that_has_no_room_for_more_volumes_refuses_the_pod(lab):
     lab.driver.attaches = lab.driver.full = True
     manager = await lab.start()

@@ -268,6 +268,7 @@ def test_it_is_the_same_for_every_life(room):
     assert not room.plugin.republishes(inline())
     assert not asyncio.run(room.plugin.attachable(inline()))
     assert not asyncio.run(room.plugin.exhausted(inline()))
+    assert asyncio.run(room.plugin.unattached(inline())) == ""
 
 
 def test_a_server_that_is_gone_is_looked_at_once(room, monkeypatch):

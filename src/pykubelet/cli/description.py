@@ -48,7 +48,8 @@ def describe_pod(details: Object, now: datetime) -> list[str]:
 
 
 def _line(key: str, value: object, width: int = 18, indent: int = 0) -> str:
-    return f"{' ' * indent}{f'{key}:'.ljust(width)}{value}".rstrip()
+    # A key that fills the column still needs a space.
+    return f"{' ' * indent}{f'{key}:'.ljust(width - 1)} {value}".rstrip()
 
 
 def _list(key: str, values: Sequence[str]) -> list[str]:
@@ -258,8 +259,11 @@ def _volumes(volumes: Sequence[Object], stories: Sequence[Object]) -> list[str]:
 
 def _volume_story(story: Object) -> list[str]:
     """Where a volume stands, and why it waits."""
+    step = f", {story['step']} failed" if story.get("step") else ""
     error = f": {story['error']}" if story.get("error") else ""
-    out = [_line("State", f"{story['state']}{error}", 12, 4)]
+    out = [_line("State", f"{story['state']}{step}{error}", 12, 4)]
+    if story.get("device"):
+        out.append(_line("Device", story["device"], 12, 4))
     behind = " is ".join(story[key] for key in ("claim", "persistent_volume") if story.get(key))
     if behind:
         out.append(_line("Claim", behind, 12, 4))

@@ -27,6 +27,7 @@ from .requests import set_user
 from .routes import Route, Routes
 from .streaming import Streaming
 from .upgrade import Upgrades
+from .volume_words import waits
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class AdminServer:
                     "node": self._node.node_name,
                     "pod": msgspec.structs.replace(pod, apiVersion="v1", kind="Pod"),
                     "events": list(self._node.events(uid)),
-                    "volumes": list(self._node.volumes(uid)),
+                    "volumes": list(await self._node.volumes(uid)),
                     "worker": self._node.worker(uid),
                     "allocated": _resources(self._node.allocated(pod)),
                     "pulls": list(await self._node.pulls(uid)),
@@ -127,6 +128,8 @@ class AdminServer:
             raise _not_found(names)
         pod = self._node.pod(names["namespace"], names["pod"])
         if pod is not None:
+            told = await self._node.volumes(pod.metadata.uid)
+            lines += [f"now: {waits(each)}" for each in told if each.state != "mounted"]
             for pull in await self._node.pulls(pod.metadata.uid):
                 where = f" [{pull.container}]" if pull.container else ""
                 lines.append(f"now{where}: {pull.text}")

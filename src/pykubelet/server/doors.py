@@ -84,6 +84,10 @@ class VolumeView:
     persistent_volume: str = ""
     #: What it waits for, if not for the next try.
     waits_for: str = ""
+    #: What failed: *stage*, *mount* and the like.
+    step: str = ""
+    #: Its name on this node, which tells the driver; empty where nothing is made once a node.
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +260,8 @@ class NodeApi(Protocol):
         """The node's own story, line by line."""
         ...
 
-    def volumes(self, uid: str) -> Sequence[VolumeView]:
-        """Where the pod's volumes stand."""
+    async def volumes(self, uid: str) -> Sequence[VolumeView]:
+        """Where the pod's volumes stand; of those that wait to be attached the cluster is asked why."""
         ...
 
     def allocated(self, pod: Pod) -> Pod:

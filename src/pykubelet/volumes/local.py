@@ -75,6 +75,10 @@ class LocalVolumes:
         """See :meth:`attachable`."""
         return False
 
+    async def unattached(self, spec: VolumeSpec) -> str:
+        """See :meth:`attachable`."""
+        return ""
+
     async def stage(self, spec: VolumeSpec, pod: Pod, device_path: str) -> None:
         """Mount the file system of a block device, made before if the device is blank.
 

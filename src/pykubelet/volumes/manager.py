@@ -23,6 +23,7 @@ from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import TaskOwner
 
 from . import disk, errors, kinds, payload, subpaths
+from .attaching import Attaching
 from .book import Book
 from .content_volume import content_volumes
 from .doors import Attachments, Claims, Feeds, NoAttachments, NoClaims
@@ -143,7 +144,8 @@ class VolumeManager:
             refresh_period=refresh_period,
             rng=rng or random.Random(),  # noqa: S311 - spreads load, guards nothing
         )
-        self._waits = Waits(self._book, journal, self.reconsider, self._work.exhausted)
+        self._attaching = Attaching(self._book, self._persistent)
+        self._waits = Waits(self._book, journal, self.reconsider, self._attaching)
         self._rebuild = Rebuild(
             layout,
             clock,
@@ -330,6 +332,10 @@ class VolumeManager:
     def explain(self, uid: str) -> tuple[VolumeStory, ...]:
         """Where each of the pod's volumes stands, by name; why it waits, and until when."""
         return stories(self._book, self._attachments, uid, self._clock.monotonic())
+
+    async def unattached(self, uid: str) -> Mapping[str, str]:
+        """Why the pod's volumes are not attached, as the cluster tells it now; those that wait, by name."""
+        return await self._attaching.of_pod(uid)
 
     def _wanted_plugins(self) -> Sequence[str]:
         return [plugin_label(each.key.plugin, each, "") for each in self._book.wants.all()]

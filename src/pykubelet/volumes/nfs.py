@@ -65,6 +65,10 @@ class NfsVolumes:
         """See :meth:`device`."""
         return False
 
+    async def unattached(self, spec: VolumeSpec) -> str:
+        """See :meth:`device`."""
+        return ""
+
     async def stage(self, spec: VolumeSpec, pod: Pod, device_path: str) -> None:
         """See :meth:`device`."""
 

@@ -136,6 +136,13 @@ class PersistentPlugin(Protocol):
         """Whether it is not attached since the node has as many volumes as it can."""
         ...
 
+    async def unattached(self, spec: VolumeSpec) -> str:
+        """What the cluster says why it is not attached; empty when it is, or nothing is said.
+
+        :raises VolumeError: it cannot be known now.
+        """
+        ...
+
     async def stage(self, spec: VolumeSpec, pod: Pod, device_path: str) -> None:
         """Prepare the device for the pods of this node; called though it may be staged already.
 

@@ -45,7 +45,14 @@ def _resolving(book: Book, source: SourceKey, now: float) -> VolumeStory:
         return story
     next_try = None if source in book.flight.running else max(0.0, setback.not_before - now)
     since = now - setback.first
-    return replace(story, since=since, failures=setback.failures, error=setback.error, next_try=next_try)
+    return replace(
+        story,
+        since=since,
+        failures=setback.failures,
+        error=setback.error,
+        next_try=next_try,
+        step="resolve",
+    )
 
 
 def _story(book: Book, attachments: Attachments, key: VolumeKey, now: float) -> VolumeStory:
@@ -61,13 +68,16 @@ def _story(book: Book, attachments: Attachments, key: VolumeKey, now: float) -> 
             story, since=now - asked if asked is not None else 0.0, waits_for=_attaching(wanted, attachments)
         )
     device = book.device_of(key)
+    story = replace(story, device=device)
     at = _setback(book, [key, DeviceKey(device)] if device else [key])
     if at is None:
         return story
-    setback, running = at
+    setback, step, running = at
     since = story.since if state in ("mounted", "attaching") else now - setback.first
     next_try = None if running else max(0.0, setback.not_before - now)
-    return replace(story, since=since, failures=setback.failures, error=setback.error, next_try=next_try)
+    return replace(
+        story, since=since, failures=setback.failures, error=setback.error, next_try=next_try, step=step
+    )
 
 
 def _state(book: Book, key: VolumeKey) -> StoryState:
@@ -96,12 +106,12 @@ def _attaching(wanted: Wanted, attachments: Attachments) -> str:
     return f"{name} in the node's volumesAttached"
 
 
-def _setback(book: Book, targets: list[Target]) -> tuple[Setback, bool] | None:
+def _setback(book: Book, targets: list[Target]) -> tuple[Setback, Kind, bool] | None:
     for kind in _KINDS:
         for target in targets:
             setback = book.flight.setbacks.get((target, kind))
             if setback is not None:
-                return setback, target in book.flight.running
+                return setback, kind, target in book.flight.running
     return None
 
 

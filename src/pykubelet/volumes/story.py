@@ -37,3 +37,7 @@ class VolumeStory:
     persistent_volume: str = ""
     #: What it waits for, if not for the next try.
     waits_for: str = ""
+    #: The kind of order that failed; empty when none did.
+    step: str = ""
+    #: Its name on this node, as upstream's: for CSI it tells the driver; empty where it has no device.
+    device: str = ""

@@ -1,6 +1,6 @@
 """How pods wait for their volumes, and for their end; the texts are upstream's."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pykubelet.api.core import Pod
@@ -9,8 +9,9 @@ from pykubelet.base.errors import VolumeError, VolumeLimitError
 from pykubelet.base.gotext import go_list
 from pykubelet.base.journal import Journal
 
+from .attaching import Attaching
 from .book import Book
-from .state import SourceKey, Wanted
+from .state import SourceKey
 from .waiters import Waiters
 
 #: Seconds that a pod waits for its volumes, and for their end.
@@ -25,16 +26,13 @@ class Waits:
         book: Book,
         journal: Journal,
         reconsider: Callable[[str], None],
-        exhausted: Callable[[Wanted], Awaitable[bool]],
+        attaching: Attaching,
     ) -> None:
-        """*reconsider* hears of each pod that begins to wait.
-
-        *exhausted* tells whether a volume is not attached since the node has no room for it.
-        """
+        """*reconsider* hears of each pod that begins to wait."""
         self._book = book
         self._journal = journal
         self._reconsider = reconsider
-        self._exhausted = exhausted
+        self._attaching = attaching
         self.waiters = Waiters()
 
     async def ready(self, pod: Pod) -> None:
@@ -62,9 +60,11 @@ class Waits:
                 self._refuse(pod)
             return
         text = self._unready(pod, self._book.wants.unprocessed(pod), "context deadline exceeded")
-        self._journal.record("VolumesMissing", text, pod=pod_ref(pod), cause="time-out", seconds=WAIT_LIMIT)
-        for wanted in self._unattached(pod):
-            if await self._exhausted(wanted):
+        whys = await self._attaching.of_pod(uid)
+        cause = "; ".join(f"{name} is not attached: {whys[name]}" for name in sorted(whys)) or "time-out"
+        self._journal.record("VolumesMissing", text, pod=pod_ref(pod), cause=cause, seconds=WAIT_LIMIT)
+        for wanted in self._attaching.waiting(uid):
+            if await self._attaching.exhausted(wanted):
                 raise VolumeLimitError(
                     f"Node has reached its volume attachment limit, rejecting pod. {text}", real=False
                 )
@@ -106,23 +106,13 @@ class Waits:
                 told[name] = error
         return told
 
-    def _unattached(self, pod: Pod) -> list[Wanted]:
-        """Those that the controller has not attached yet."""
-        return [
-            each
-            for each in self._book.wants.of(pod.metadata.uid)
-            if each.resolved is not None
-            and each.resolved.attachable
-            and not self._book.devices.is_attached(each.unique_name)
-        ]
-
     def _refuse(self, pod: Pod) -> None:
         problems = self._problems(pod)
         why = "; ".join(problems[name] for name in sorted(problems))
         raise VolumeError(self._unready(pod, sorted(problems), why))
 
     def _unready(self, pod: Pod, unprocessed: Sequence[str], why: str) -> str:
-        unattached = sorted(name for each in self._unattached(pod) for name in each.names)
+        unattached = sorted(name for each in self._attaching.waiting(pod.metadata.uid) for name in each.names)
         return (
             f"unmounted volumes={go_list(self._book.missing(pod))}, "
             f"unattached volumes={go_list(unattached)}, "

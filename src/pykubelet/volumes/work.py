@@ -1,7 +1,6 @@
 """The effects: how each order is carried out, by plug-ins, and what the book is told of it."""
 
 import asyncio
-import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -21,8 +20,6 @@ from .plugin import ContentPlugin, PersistentPlugin, Plugin, Remover
 from .resolver import Resolver
 from .state import DeviceKey, SourceKey, VolumeKey, Wanted
 from .telling import Telling
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -93,19 +90,6 @@ class Work:
         elif wanted is not None:
             return await self._give(order, wanted)
         return True
-
-    async def exhausted(self, wanted: Wanted) -> bool:
-        """Whether it is not attached since the node has as many volumes as it can."""
-        plugin = self._persistent.get(wanted.key.plugin)
-        if plugin is None or wanted.resolved is None:
-            return False
-        try:
-            return await _within(
-                _FETCH_LIMIT, "its attachment could not be read", plugin.exhausted(wanted.resolved.spec)
-            )
-        except VolumeError as error:
-            log.warning("whether the node has room for volume %s is not known: %s", wanted.key.name, error)
-            return False
 
     # --- what is behind a volume, and its device ------------------------------
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.csidriver import disk
 from tests.csidriver.driver import CsiDriver
-from tests.volumes.csi.kit import DRIVER, claimed, idle_driver, inline, pod_of
+from tests.volumes.csi.kit import DRIVER, NODE, claimed, idle_driver, inline, pod_of
 
 from pykubelet.api.storage import CSITokenRequest, SecretReference, VolumeAttachError
 from pykubelet.api.volumes import LocalObjectReference
@@ -684,6 +684,21 @@ async def test_a_driver_that_starts_anew_in_the_midst(node):
         await take(node, spec)
         await node.plugin.unstage(node.plugin.device(spec))
         assert driver.calls("NodeUnstageVolume")[-1].code == "OK"
+
+
+async def test_why_a_volume_is_not_attached(node):
+    spec, name = claimed(), attachment_name("h", DRIVER, NODE)
+    told = f"there is no VolumeAttachment {name} yet: the attach/detach controller makes it"
+    assert await node.plugin.unattached(spec) == told
+    node.objects.attach(attached=False, error=VolumeAttachError(message="disk is on fire"))
+    told = f"VolumeAttachment {name} has an error: disk is on fire"
+    assert await node.plugin.unattached(spec) == told
+    assert await node.plugin.unattached(inline()) == ""
+    node.objects.has_driver(attachRequired=False)
+    assert await node.plugin.unattached(spec) == ""
+    node.objects.trouble = "the server is away"
+    with pytest.raises(VolumeError, match="the server is away"):
+        await node.plugin.unattached(spec)
 
 
 async def test_a_node_that_is_full(node):

@@ -91,6 +91,23 @@ def test_why_it_is_not_attached(attachment, problem):
     assert lifecycle.unattached("h", "csi-1", attachment) == problem
 
 
+@pytest.mark.parametrize(
+    ("attachment", "words"),
+    [
+        (None, "there is no VolumeAttachment csi-1 yet: the attach/detach controller makes it"),
+        (attachment_of(deleted=True, attached=True), "VolumeAttachment csi-1 is being deleted"),
+        (attachment_of(attached=True, attachError=VolumeAttachError(message="old")), ""),
+        (
+            attachment_of(attachError=VolumeAttachError(message="no room")),
+            "VolumeAttachment csi-1 has an error: no room",
+        ),
+        (attachment_of(), "VolumeAttachment csi-1 is not attached yet: the driver's attacher does that"),
+    ],
+)
+def test_what_is_told_of_an_attachment(attachment, words):
+    assert lifecycle.hindrance("csi-1", attachment) == words
+
+
 FULL = attachment_of(attachError=VolumeAttachError(message="full", errorCode=8))
 TELLS = driver_of(nodeAllocatableUpdatePeriodSeconds=60)
 

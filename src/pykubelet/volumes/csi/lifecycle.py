@@ -47,6 +47,19 @@ def unattached(handle: str, name: str, attachment: VolumeAttachment | None) -> s
     return f"volume {handle} is not attached for volume attachment {name}"
 
 
+def hindrance(name: str, attachment: VolumeAttachment | None) -> str:
+    """What the attachment called *name* tells those who ask why a volume waits; empty if it is attached."""
+    if attachment is None:
+        return f"there is no VolumeAttachment {name} yet: the attach/detach controller makes it"
+    if attachment.metadata.deletionTimestamp is not None:
+        return f"VolumeAttachment {name} is being deleted"
+    if attachment.status.attached:
+        return ""
+    if attachment.status.attachError is not None:
+        return f"VolumeAttachment {name} has an error: {attachment.status.attachError.message}"
+    return f"VolumeAttachment {name} is not attached yet: the driver's attacher does that"
+
+
 def unread(handle: str, name: str, why: str) -> str:
     """The text for an attachment that could not be had."""
     return f"volume {handle} has GET error for volume attachment {name}: {why}"

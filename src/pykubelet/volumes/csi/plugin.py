@@ -75,6 +75,17 @@ class CsiPlugin:
             )
         return True
 
+    async def unattached(self, spec: VolumeSpec) -> str:
+        """See the Protocol."""
+        if spec.pv is None:
+            return ""
+        _, source = persistent(spec)
+        objects = self._means.objects
+        if not lifecycle.attached(await objects.driver(source.driver)):
+            return ""
+        name = attachment_name(source.volumeHandle, source.driver, self._means.node)
+        return lifecycle.hindrance(name, await objects.attachment(name))
+
     async def stage(self, spec: VolumeSpec, pod: Pod, device_path: str) -> None:
         """See the Protocol; drivers find devices by themselves, *device_path* tells them nothing."""
         with self._missing(pod.metadata.uid):
