@@ -52,34 +52,47 @@ class Apart:
             raise
 
     def _begin(self, work: Callable[[], T]) -> "asyncio.Future[T]":
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-
-        def settle(result: Any, error: BaseException | None) -> None:
-            self._free.release()
-            if done.done():
-                return
-            if error is None:
-                done.set_result(result)
-            else:
-                done.set_exception(error)
-
-        def body() -> None:
-            result, error = None, None
-            try:
-                result = work()
-            except BaseException as caught:  # noqa: BLE001 - whatever it is, it goes to who waits
-                error = caught
-            try:
-                loop.call_soon_threadsafe(settle, result, error)
-            except RuntimeError:
-                # The loop is closed: nobody waits any more.
-                return
-
-        # A daemon thread: nothing waits for it at the end of the process.
         try:
-            threading.Thread(target=body, name=self._name, daemon=True).start()
-        except RuntimeError as error:
+            return call_apart(self._name, work, self._free.release)
+        except TimeoutError:
             self._free.release()
-            raise TimeoutError(f"there are too many threads: {error}") from error
-        return done
+            raise
+
+
+def call_apart(name: str, work: Callable[[], T], ended: Callable[[], object]) -> "asyncio.Future[T]":
+    """What *work* will have returned or raised on a thread called *name*.
+
+    *ended* is called on the loop when it is through, whether anybody waits still or not.
+
+    :raises TimeoutError: there are too many threads.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        ended()
+        if done.done():
+            return
+        if error is None:
+            done.set_result(result)
+        else:
+            done.set_exception(error)
+
+    def body() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except BaseException as caught:  # noqa: BLE001 - whatever it is, it goes to who waits
+            error = caught
+        try:
+            loop.call_soon_threadsafe(settle, result, error)
+        except RuntimeError:
+            # The loop is closed: nobody waits any more.
+            return
+
+    # A daemon thread: nothing waits for it at the end of the process.
+    try:
+        threading.Thread(target=body, name=name, daemon=True).start()
+    except RuntimeError as error:
+        raise TimeoutError(f"there are too many threads: {error}") from error
+    return done

@@ -5,11 +5,11 @@ too long is given up, not ended: its thread stays until the kernel answers, and 
 """
 
 import asyncio
-import contextlib
-import threading
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, TypeVar
+
+from pykubelet.base.apart import call_apart
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class PatientThreads:
         if len(self._hanging) >= self._most_given_up:
             raise TimeoutError(f"{len(self._hanging)} other looks hang")
         async with self._slots:
-            answer = self._begin(work)
+            answer = call_apart(self._name, work, partial(self._hanging.discard, target))
             try:
                 async with asyncio.timeout(limit) as wait:
                     return await asyncio.shield(answer)
@@ -50,42 +50,10 @@ class PatientThreads:
             finally:
                 if not answer.done():
                     self._hanging.add(target)
-                    answer.add_done_callback(partial(self._came_back, target))
-
-    def _begin(self, work: Callable[[], T]) -> "asyncio.Future[T]":
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
-        thread = threading.Thread(target=_look, args=(work, loop, answer), name=self._name, daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:
-            # There are too many threads.
-            raise TimeoutError(str(error)) from error
-        return answer
-
-    def _came_back(self, target: Hashable, answer: asyncio.Future[Any]) -> None:
-        self._hanging.discard(target)
-        # Taken, so that nobody complains of an error that nobody saw.
-        if not answer.cancelled():
-            answer.exception()
+                    answer.add_done_callback(_heed)
 
 
-def _look(work: Callable[[], T], loop: asyncio.AbstractEventLoop, answer: "asyncio.Future[T]") -> None:
-    result: T | None = None
-    error: BaseException | None = None
-    try:
-        result = work()
-    except BaseException as raised:  # noqa: BLE001 - it is raised where it is waited for
-        error = raised
-
-    def settle() -> None:
-        if answer.done():
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(result)  # type: ignore[arg-type]
-
-    # The loop may have ended meanwhile.
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(settle)
+def _heed(answer: "asyncio.Future[Any]") -> None:
+    """Take what came too late, so that nobody complains of an error that nobody saw."""
+    if not answer.cancelled():
+        answer.exception()
