@@ -15,7 +15,7 @@ from pykubelet.volumes.orders import (
     next_look,
     set_back,
 )
-from pykubelet.volumes.reconcile import in_use, reconcile
+from pykubelet.volumes.reconcile import RESOLVING, in_use, reconcile
 from pykubelet.volumes.state import DeviceKey, SourceKey, VolumeKey
 
 A = VolumeKey("pod-a", "kubernetes.io/empty-dir", "data")
@@ -259,3 +259,17 @@ def test_what_the_status_lists_as_in_use():
     assert names(**FREE) == frozenset()
     assert names(devices={D: ATTACHED}) == {D}
     assert names(devices={D: PLAIN}) == frozenset()
+
+
+def test_many_claims_are_asked_for_a_few_at_a_time():
+    """First those of which nothing is known; one that waits for its next try takes nobody's turn."""
+    sources = [SourceKey("pod", f"v-{number:02}") for number in range(RESOLVING + 3)]
+    unresolved = {source: source is sources[0] for source in sources}
+    setbacks = {(sources[1], "resolve"): Setback(1, 90.0, 110.0, "away")}
+    assert orders(unresolved=unresolved, setbacks=setbacks) == [
+        ("resolve", source) for source in sources[2 : RESOLVING + 2]
+    ]
+    running = {source: Order("resolve", source, "") for source in sources[2:RESOLVING]}
+    assert orders(unresolved=unresolved, setbacks=setbacks, running=running) == [
+        ("resolve", source) for source in sources[RESOLVING : RESOLVING + 2]
+    ]

@@ -9,12 +9,17 @@ node) and *mount*; back through *unmount*, *unstage* and *detach*.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from .orders import Need, Order, Plan, Refusal, Situation, Target, uid_of
-from .state import Condition, DeviceKey, VolumeKey
+from .state import Condition, DeviceKey, SourceKey, VolumeKey
 
 #: Upstream's text of a second pod that wants a volume which only one may have.
 _IN_USE = "volume uses the ReadWriteOncePod access mode and is already in use by another pod"
+
+#: Claims that are asked for at once. All requests of a client queue for their turn: with many more, none
+#: would have both its answers in time where few requests a second are allowed.
+RESOLVING: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,17 @@ def reconcile(situation: Situation) -> Plan:
     taken: set[str] = set()
     leaving: set[str] = set()
     begun: set[Target] = set()
+    turns = RESOLVING - sum(isinstance(target, SourceKey) for target in situation.running)
     for order, at in _timed(situation):
         setback = situation.setbacks.get((order.slot, order.kind))
         not_before = max(at, setback.not_before) if setback is not None else at
         if not_before > situation.now:
             waits.append(not_before)
             continue
+        if order.kind == "resolve":
+            if turns <= 0:
+                continue
+            turns -= 1
         # What is begun now ends with another decision: the rest waits for that.
         if order.target in begun or (order.device and order.device in taken):
             continue
@@ -69,7 +79,8 @@ def _timed(situation: Situation) -> Iterator[tuple[Order, float]]:
         frozenset(order.device for order in running if order.device and order.kind != "unmount"),
         frozenset(order.device for order in running if order.device and order.kind == "unmount"),
     )
-    for source, known in sorted(situation.unresolved.items()):
+    # What is not known at all comes before what may have changed.
+    for source, known in sorted(situation.unresolved.items(), key=lambda item: (item[1], item[0])):
         if source not in situation.running:
             yield Order("resolve", source, "a container of the pod mounts it", routine=known), now
     # Most volumes are there: only what is left is put in order.
