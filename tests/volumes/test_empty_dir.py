@@ -69,6 +69,26 @@ def test_a_directory_for_all(layout):
     assert not local_tree.is_marked_ready(layout, "uid-1", plugin.name, "data")
 
 
+def test_modes_are_the_go_kubelets(layout):
+    before = os.umask(0o022)
+    try:
+        EmptyDir(layout, lambda: 0).set_up(pod_of(group=2345), volume_of())
+    finally:
+        os.umask(before)
+    top = layout.pod("uid-1")
+    made = {str(path.relative_to(top)): oct(path.stat().st_mode)[-4:] for path in top.rglob("*")}
+    # As Go's kubelet 1.36 left it for such a pod.
+    assert made == {
+        "plugins": "0750",
+        "plugins/kubernetes.io~empty-dir": "0750",
+        "plugins/kubernetes.io~empty-dir/data": "0750",
+        "plugins/kubernetes.io~empty-dir/data/ready": "0644",
+        "volumes": "0750",
+        "volumes/kubernetes.io~empty-dir": "0755",
+        "volumes/kubernetes.io~empty-dir/data": "2777",
+    }
+
+
 def test_a_set_up_that_was_cut_is_finished(layout):
     plugin = EmptyDir(layout, lambda: 0)
     path = layout.pod_volume("uid-1", plugin.name, "data")

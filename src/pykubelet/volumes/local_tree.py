@@ -24,6 +24,9 @@ EMPTY_DIR: Final = "kubernetes.io/empty-dir"
 _WRAPPED: Final = "wrapped_"
 _READY: Final = "ready"
 _MODE: Final = 0o777
+#: The Go kubelet's, umask 022: of the directory of one plug-in's volumes, and of the marker.
+_PLUGIN_MODE: Final = 0o755
+_READY_MODE: Final = 0o644
 
 
 def set_up(
@@ -42,7 +45,7 @@ def set_up(
     there = on_medium if medium is not None else os.path.isdir(path)  # noqa: PTH112
     if there and is_marked_ready(layout, uid, plugin, volume):
         return path
-    make_directories(os.fspath(Path(path).parent))
+    make_directories(os.fspath(Path(path).parent), _PLUGIN_MODE)
     _make_directory(path)
     if medium is not None and not on_medium:
         medium.mount(path)
@@ -64,19 +67,19 @@ def _make_directory(path: str) -> None:
     os.chmod(path, _MODE)
 
 
-def make_directories(path: str) -> None:
-    """Make *path* and what is missing above it, closed to others.
+def make_directories(path: str, mode: int = 0o750) -> None:
+    """Make *path* with *mode*, and what is missing above it, closed to others.
 
     :raises OSError: refused.
     """
     try:
-        os.mkdir(path, 0o750)
+        os.mkdir(path, mode)
     except FileExistsError:
         return
     except FileNotFoundError:
         make_directories(os.fspath(Path(path).parent))
         with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o750)
+            os.mkdir(path, mode)
 
 
 def _notes(layout: Layout, uid: str, plugin: str, volume: str) -> Path:
@@ -96,7 +99,7 @@ def mark_ready(layout: Layout, uid: str, plugin: str, volume: str) -> None:
     """
     directory = _notes(layout, uid, plugin, volume)
     make_directories(os.fspath(directory))
-    os.close(os.open(directory / _READY, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640))
+    os.close(os.open(directory / _READY, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _READY_MODE))
 
 
 def unmark_ready(layout: Layout, uid: str, plugin: str, volume: str) -> None:
