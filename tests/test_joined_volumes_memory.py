@@ -1,0 +1,89 @@
+"""Volumes of a node of a cluster, in virtual time: a node that has as many as it can."""
+
+import pytest
+from tests.apiserver import resources
+from tests.joined_node import NODE, JoinedNode
+from tests.memory_node import runs
+
+from pykubelet.volumes.csi.paths import attachment_name
+
+pytestmark = [
+    pytest.mark.looptime(noop_cycles=2),
+    pytest.mark.timeout(60),
+    pytest.mark.usefixtures("one_thread"),
+]
+
+DRIVER = "driver.example"
+
+
+def claim(node, *, period):
+    """A claim ``data``, bound to a volume of a driver whose attacher says that the node is full."""
+    server = node.server
+    server.create(
+        resources.CSI_DRIVERS,
+        {"metadata": {"name": DRIVER}, "spec": {"nodeAllocatableUpdatePeriodSeconds": period}},
+    )
+    amount = {"storage": "1Mi"}
+    spec = {"accessModes": ["ReadWriteOnce"], "volumeMode": "Filesystem"}
+    made = server.create(
+        resources.CLAIMS,
+        {
+            "metadata": {"name": "data"},
+            "spec": {**spec, "volumeName": "pv", "resources": {"requests": amount}},
+        },
+        "default",
+    )
+    status = {"phase": "Bound", "capacity": amount}
+    server.patch(resources.CLAIMS, "default", "data", lambda found: found.update(status=status), "status")
+    reference = {"namespace": "default", "name": "data", "uid": made["metadata"]["uid"]}
+    source = {"driver": DRIVER, "volumeHandle": "h"}
+    server.create(
+        resources.PERSISTENT_VOLUMES,
+        {
+            "metadata": {"name": "pv"},
+            "spec": {**spec, "capacity": amount, "claimRef": reference, "csi": source},
+        },
+    )
+    name = attachment_name("h", DRIVER, NODE)
+    attached = {"attacher": DRIVER, "nodeName": NODE, "source": {"persistentVolumeName": "pv"}}
+    server.create(resources.VOLUME_ATTACHMENTS, {"metadata": {"name": name}, "spec": attached})
+    told = {"attached": False, "attachError": {"message": "26 of 26 volumes", "errorCode": 8}}
+    server.patch(resources.VOLUME_ATTACHMENTS, "", name, lambda found: found.update(status=told), "status")
+    return name
+
+
+@pytest.mark.parametrize("period", [60, None])
+async def test_a_pod_for_whose_volume_a_node_has_no_room(mount_area, host, monkeypatch, period):
+    async with JoinedNode(mount_area / "node", host, monkeypatch) as node:
+        name = claim(node, period=period)
+        mounts = [{"name": "data", "mountPath": "/data"}]
+        volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+        node.create("web", {**runs("app"), "volumeMounts": mounts}, volumes=volumes)
+        await node.sleep(110)
+        assert node.status("web")["phase"] == "Pending"
+        await node.sleep(60)
+        status = node.status("web")
+        missing = [
+            entry for entry in node.journal.of_name("default", "web") if entry.what == "VolumesMissing"
+        ]
+        assert [entry.cause for entry in missing] == [
+            f"data is not attached: VolumeAttachment {name} has an error: 26 of 26 volumes"
+        ]
+        if period is None:
+            # The driver does not tell when there is room again: others may have the patience.
+            assert status["phase"] == "Pending"
+            return
+        text = (
+            "Node has reached its volume attachment limit, rejecting pod. unmounted volumes=[data], "
+            "unattached volumes=[data], failed to process volumes=[]: context deadline exceeded"
+        )
+        told = (status["phase"], status["reason"], status["message"])
+        assert told == ("Failed", "VolumeAttachmentLimitExceeded", f"Pod was rejected: {text}")
+        events = [event for event in node.server.list(resources.EVENTS) if event["reason"] == told[1]]
+        assert [(event["type"], event["message"]) for event in events] == [("Warning", text)]
+        await node.sleep(300)
+        assert node.status("web") == status
+        assert node.did == {}, "nothing of the pod was ever started"
+        await node.until(lambda: not (node.server.node(NODE)["status"].get("volumesInUse")))
+        node.delete("web")
+        await node.until(lambda: node.server.pod("default", "web") is None)
