@@ -1,5 +1,6 @@
 """CSI volumes of a whole node: driver, claims, attachments and pods, over restarts of the daemon."""
 
+import asyncio
 import contextlib
 import os
 
@@ -145,6 +146,38 @@ async def test_two_pods_have_a_volume_that_is_attached(storage, joined):
     await storage.undone(handle)
     await joined.cluster.until(joined.node_path, lambda node: not node["status"].get("volumesInUse"))
     assert storage.count("NodeUnpublishVolume", handle) == 2
+
+
+async def test_a_volume_that_grows_in_use(storage, joined):
+    await storage.allow()
+    await storage.bind("growing", "pv-growing")
+    await joined.create(pod("grower", user(), volumes=[claim_of("growing")]))
+    await joined.ready("grower")
+    size, claim = {"storage": "2Mi"}, storage.cluster.path("persistentvolumeclaims", "growing")
+    await storage.cluster.patch(f"{VOLUMES}/pv-growing", {"spec": {"capacity": size}}, MERGE)
+    turn = {"allocatedResources": size, "allocatedResourceStatuses": {"storage": "NodeResizePending"}}
+    await storage.cluster.patch(f"{claim}/status", {"status": turn}, MERGE)
+    # A claim is looked at with each sync of its pod; this makes it one.
+    await joined.patch("grower", {"metadata": {"annotations": {"touched": "yes"}}})
+    told = await storage.cluster.until(claim, lambda found: found["status"]["capacity"] == size)
+    assert not told["status"].get("allocatedResourceStatuses")
+    assert storage.driver.calls("NodeExpandVolume")[-1].request["capacity_range"] == {
+        "required_bytes": str(2 << 20)
+    }
+    events = storage.cluster.path("events")
+    wanted = {"Pod", "PersistentVolumeClaim"}
+    async with asyncio.timeout(10):
+        while wanted:
+            for event in (await storage.cluster.list(events))["items"]:
+                if event["reason"] == "FileSystemResizeSuccessful":
+                    assert event["message"] == (
+                        f'MountVolume.NodeExpandVolume succeeded for volume "pv-growing" {joined.name}'
+                    )
+                    wanted.discard(event["involvedObject"]["kind"])
+            await asyncio.sleep(0.05)
+    await joined.delete("grower", 0)
+    await joined.gone("grower")
+    await storage.undone("handle-pv-growing")
 
 
 async def test_inline_and_generic_and_block(storage, joined):
