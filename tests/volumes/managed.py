@@ -43,13 +43,14 @@ class Story:
     """Journal and events, kept."""
 
     def __init__(self):
-        self.decisions, self.events, self.causes = [], [], []
+        self.decisions, self.events, self.causes, self.texts = [], [], [], []
         #: Events about other objects than pods: (object, kind, reason, message).
         self.elsewhere = []
 
     def record(self, decision, text, *, pod=None, container="", cause="", **facts):
         self.decisions.append((decision, facts.get("volume")))
         self.causes.append((decision, cause))
+        self.texts.append((decision, text))
 
     def pod_event(self, pod, kind, reason, message, *, field_path=""):
         self.events.append((pod.name, kind, reason, message))

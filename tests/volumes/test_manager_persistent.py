@@ -175,6 +175,16 @@ async def test_a_volume_is_attached_by_the_controller(lab):
 
 
 @pytest.mark.looptime
+async def test_what_a_claim_turned_out_to_be_is_told(lab):
+    manager = await lab.start()
+    lab.node.pods = [pod] = [claiming(data="a")]
+    await manager.wait_ready(pod)
+    told = [text for decision, text in lab.node.story.texts if decision == "VolumeResolveDone"]
+    behind = "it is the persistent volume pv-a (kubernetes.io/csi/d^a)"
+    assert told == [f"resolve of volume data is done, {behind}"]
+
+
+@pytest.mark.looptime
 @pytest.mark.parametrize("why", ["disk is on fire", ""])
 async def test_why_it_is_not_attached_is_asked_when_it_matters(lab, why):
     lab.driver.attaches, lab.driver.attach_error = True, why

@@ -73,10 +73,18 @@ class Telling:
             whole = now - (self._book.wants.asked_since(wanted.key) or now)
             self._measures.mounted(plugin_label(wanted.key.plugin, wanted, ""), whole)
         if changed or not order.routine:
-            text = f"{order.kind} of {called(order.target)} is done"
+            text = f"{order.kind} of {called(order.target)} is done{self._behind(order.target)}"
             cause = order.cause if order.routine else ""
             text = text if changed else f"{text}, nothing had to be written"
             self.record(f"{_DECISIONS[order.kind]}Done", text, order.target, order, cause=cause)
+
+    def _behind(self, target: Target) -> str:
+        """What a claim turned out to be."""
+        found = self._book.wants.resolutions.get(target) if isinstance(target, SourceKey) else None
+        if found is None or found.spec.pv is None:
+            return ""
+        device = f" ({found.device.unique_name})" if found.device is not None else ""
+        return f", it is the persistent volume {found.spec.name}{device}"
 
     def failed(
         self,
