@@ -566,6 +566,29 @@ async def test_what_is_only_read_does_not_grow(lab):
     assert "expand" not in lab.calls
 
 
+# --- an outage ----------------------------------------------------------------
+
+
+@pytest.mark.looptime
+async def test_an_hour_without_the_api_server_takes_nothing_from_pods(lab):
+    lab.driver.attaches = True
+    lab.cluster.written, lab.cluster.attached_to = {A}, {A: ""}
+    lab.node.pods = [pod] = [claiming(data="a")]
+    manager = await lab.start()
+    await manager.wait_ready(pod)
+    lab.cluster.error = VolumeError("the server is away", left="unchanged")
+    for _ in range(60):
+        # As when a container is started again.
+        await lab.rest(60)
+        await manager.wait_ready(pod)
+    assert (lab.calls, lab.cluster.used) == (["stage", "set_up"], {A})
+    decisions = [decision for decision, _ in lab.node.story.decisions]
+    assert decisions.count("VolumeResolveFailed") == 1, "the journal keeps other things too"
+    assert len(lab.cluster.asked) < 200
+    lab.node.over.add("uid-1")
+    await manager.wait_gone(pod)
+
+
 # --- a new life ---------------------------------------------------------------
 
 

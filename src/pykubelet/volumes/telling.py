@@ -101,16 +101,18 @@ class Telling:
         if not isinstance(error, OSError | VolumeError):
             log.error("%s of %s failed", order.kind, what, exc_info=error)
         self._measure(order, wanted, seconds, good=False)
-        wait = f"next try in {max(0.0, setback.not_before - now):.1f} s"
-        self.record(
-            f"{_DECISIONS[order.kind]}Failed",
-            f"{order.kind} of {what} failed, {wait}",
-            order.target,
-            order,
-            cause=text,
-            attempt=setback.failures,
-        )
-        log.warning("%s of %s of pod %s: %s", order.kind, what, order.uid or "(none)", text)
+        # What merely could not be looked at again is told once: an outage would fill the journal.
+        if not order.routine or setback.failures == 1:
+            wait = f"next try in {max(0.0, setback.not_before - now):.1f} s"
+            self.record(
+                f"{_DECISIONS[order.kind]}Failed",
+                f"{order.kind} of {what} failed, {wait}",
+                order.target,
+                order,
+                cause=text,
+                attempt=setback.failures,
+            )
+            log.warning("%s of %s of pod %s: %s", order.kind, what, order.uid or "(none)", text)
         if wanted is not None and order.kind in _STEPS:
             self._event(order, wanted, error, text)
         elif wanted is not None and order.kind == "expand":
