@@ -195,6 +195,15 @@ async def test_a_node_that_is_made_anew_has_its_own_object_and_drivers(rig):
     assert rig.node["annotations"]["csi.volume.kubernetes.io/nodeid"] == '{"d.io":"id"}'
 
 
+async def test_a_driver_that_does_not_fit_a_new_node_does_not_make_it_unready(rig):
+    await rig.begin()
+    await rig.publisher.install("d.io", "id", 3, ZONE)
+    await rig.publisher.install("other.io", "id", 3, {})
+    await rig.see(metadata={"name": "n", "labels": {"topology.example/zone": "b"}})
+    await rig.ready()
+    assert [each["name"] for each in rig.found["spec"]["drivers"]] == ["other.io"]
+
+
 async def test_trouble_is_shown_and_outlasted(rig):
     await rig.publisher.start()
     with rig.server.faults.during(Refuse(403, reason="Forbidden"), path=f"{PATH}*"):

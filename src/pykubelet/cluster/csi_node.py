@@ -8,7 +8,7 @@ what was published is published again.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
 from pykubelet.api.node import Node
@@ -112,20 +112,36 @@ class CsiNodePublisher:
                     self._set_error(f"failed to initialize CSINode: {error}")
                 await self._clock.sleep(wait)
                 wait = min(wait * _GROWTH, _LONGEST)
+            left = await self._publish_again(tuple(self._published))
             if not self._stale.is_set():
                 self._set_error("")
             self._tried_once.set()
             self._journal.record("CsiNodeInitialized", "the CSINode object is there", uid=self._uid)
+            # A driver that cannot be told does not make the whole node unready.
+            while left and not self._stale.is_set():
+                await self._clock.sleep(_LONGEST)
+                left = await self._publish_again(left)
 
     async def _initialize(self) -> Exception | None:
         try:
             await self._tried("error updating CSINode annotation", self._annotate)
-            for info in tuple(self._published.values()):
-                await self._publish(info)
         except (ClusterError, VolumeError) as error:
             log.warning("the CSINode object cannot be made, and is tried again: %s", error)
             return error
         return None
+
+    async def _publish_again(self, drivers: Collection[str]) -> Collection[str]:
+        """Tell a Node that was made anew of its *drivers*; those of which it could not be told."""
+        left: list[str] = []
+        for driver in drivers:
+            info = self._published.get(driver)
+            try:
+                if info is not None:
+                    await self._publish(info)
+            except (ClusterError, VolumeError) as error:
+                log.warning("CSI driver %s cannot be published, and is tried again: %s", driver, error)
+                left.append(driver)
+        return left
 
     def _set_error(self, error: str) -> None:
         """Let the node be not ready for *error*; empty: be ready."""
