@@ -225,7 +225,7 @@ class Book:
     def refresh(self, uid: str, cause: str, now: float, shows: Callable[[Volume], bool]) -> None:
         """What the pod's volumes are made of changed: each that *shows* it is due at once."""
         for wanted in self.wants.of(uid):
-            if shows(wanted.volume):
+            if wanted.key.plugin in self._renewed and shows(wanted.volume):
                 self._renew(wanted.key, cause, now)
 
     def _renew(self, key: VolumeKey, cause: str, now: float) -> None:
