@@ -539,7 +539,6 @@ async def test_subpaths_end_with_their_volume(mount_area):
         bound = await manager.prepare_subpath("uid-1", volume, "box", 0, "sub/dir")
         assert bound in await points(node)
         assert await asyncio.to_thread(mounts.is_memory, bound)
-        await manager.clean_subpaths("uid-1")
         await manager.prepare_subpath("uid-1", volume, "box", 0, "sub/dir")
         with pytest.raises(VolumeError):
             await manager.prepare_subpath("uid-1", volume, "box", 1, "../x")

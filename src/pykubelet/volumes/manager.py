@@ -322,13 +322,6 @@ class VolumeManager:
         )
         return path
 
-    async def clean_subpaths(self, pod_uid: str) -> None:
-        """Undo all of the pod's subPath mounts; done by itself before a volume is taken away.
-
-        :raises OSError: one is in use.
-        """
-        await self._off_loop(lambda: subpaths.clean(self._layout, pod_uid))
-
     def explain(self, uid: str) -> tuple[VolumeStory, ...]:
         """Where each of the pod's volumes stands, by name; why it waits, and until when."""
         return stories(self._book, self._attachments, uid, self._clock.monotonic())
