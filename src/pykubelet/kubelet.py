@@ -156,7 +156,14 @@ class Kubelet:
         self._build_workers()
         self._build_housekeeping()
         if self.cluster is not None:
-            self.cluster.join(self.node, self.sources, self.events, self.runtime_view, self.pod_cidr)
+            self.cluster.join(
+                self.node,
+                self.sources,
+                self.events,
+                self.runtime_view,
+                self.pod_cidr,
+                on_pod_gone=lambda: self.housekeeping.request(),
+            )
         self._build_servers()
         self.stages = Stages(on_start=self._told_start)
         self.dependent = Stages(on_start=self._told_start)

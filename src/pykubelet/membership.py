@@ -223,15 +223,30 @@ class Membership:
         return self.statuses
 
     def join(
-        self, node: NodeInfo, sources: PodConfig, events: Events, runtime: RuntimeView, pod_cidr: PodCidr
+        self,
+        node: NodeInfo,
+        sources: PodConfig,
+        events: Events,
+        runtime: RuntimeView,
+        pod_cidr: PodCidr,
+        on_pod_gone: Callable[[], object],
     ) -> None:
-        """Build what tells of the node and brings its pods; *pod_cidr* hears of the Node's."""
+        """Build what tells of the node and brings its pods.
+
+        *pod_cidr* hears of the Node's; *on_pod_gone* that the server may have fewer pods.
+        """
         self._pod_cidr = pod_cidr
         self._sources = sources
         config, name = self._loaded.config, node.name
         self._node = node
         self.source = PodSource(
-            self.connection.api, name, sources.channel("api"), self._clock, self._rng, self._journal
+            self.connection.api,
+            name,
+            sources.channel("api"),
+            self._clock,
+            self._rng,
+            self._journal,
+            on_gone=on_pod_gone,
         )
         self.mirrors = MirrorPods(
             self.connection.api,

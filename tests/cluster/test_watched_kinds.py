@@ -33,9 +33,14 @@ class Pods:
         self.api = ListWatchApi()
         self.sets: list[set[str]] = []
         self.failures = 0
+        self.gone = 0
         self.source = PodSource(
-            self.api, "node1", self._send, LoopClock(), random.Random(1), NullJournal()  # type: ignore[arg-type]
+            self.api, "node1", self._send, LoopClock(), random.Random(1), NullJournal(),  # type: ignore[arg-type]
+            on_gone=self._gone,
         )  # fmt: skip
+
+    def _gone(self) -> None:
+        self.gone += 1
 
     async def _send(self, pods: Sequence[Pod]) -> None:
         if self.failures:
@@ -108,6 +113,21 @@ async def test_a_pod_that_cannot_be_read_is_held_but_not_sent() -> None:
     await asyncio.sleep(0.01)
     assert not pods.source.holds("c")
     await pods.source.stop()
+
+
+async def test_it_is_told_that_the_server_may_have_fewer_pods() -> None:
+    pods = Pods()
+    await pods.api.put(pod("a"))
+    await pods.source.start()
+    await asyncio.sleep(0.01)
+    told = pods.gone
+    await pods.api.put(pod("b"))
+    await asyncio.sleep(0.01)
+    assert pods.gone == told
+    await pods.api.remove("a")
+    await asyncio.sleep(0.01)
+    await pods.source.stop()
+    assert pods.gone == told + 1
 
 
 @pytest.mark.parametrize("namesake", [False, True])

@@ -29,10 +29,23 @@ class PodSource:
     """Watches this node's pods in all namespaces."""
 
     def __init__(
-        self, api: Api, node_name: str, send: Send, clock: Clock, rng: random.Random, journal: Journal
+        self,
+        api: Api,
+        node_name: str,
+        send: Send,
+        clock: Clock,
+        rng: random.Random,
+        journal: Journal,
+        *,
+        on_gone: Callable[[], object] = lambda: None,
     ) -> None:
-        """*send* gets the set after each change; changes that wait together make one set."""
+        """*send* gets the set after each change; changes that wait together make one set.
+
+        *on_gone* hears that the server may hold a pod no more that no set ever had, since it
+        could not be read.
+        """
         self._send = send
+        self._on_gone = on_gone
         self._clock = clock
         self._journal = journal
         self._dirty = asyncio.Event()
@@ -80,11 +93,14 @@ class PodSource:
     def _listed(self, _pods: Mapping[str, Pod]) -> None:
         # Also a list that changed nothing is sent: the first one, even empty, makes the source ready.
         self._dirty.set()
+        self._on_gone()
 
     def _changed(self, change: Change[Pod]) -> None:
         self._dirty.set()
-        if change.kind == "DELETED" and change.object.metadata.deletionTimestamp is not None:
-            self._leaving[change.object.metadata.uid] = change.object
+        if change.kind == "DELETED":
+            self._on_gone()
+            if change.object.metadata.deletionTimestamp is not None:
+                self._leaving[change.object.metadata.uid] = change.object
         decision = _DECISIONS.get(change.kind)
         if decision is not None:
             meta = change.object.metadata
