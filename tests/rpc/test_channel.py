@@ -1,9 +1,11 @@
 """Endpoints, and errors in the words of Go's client."""
 
+import asyncio
+
 import grpc
 import pytest
 
-from pykubelet.rpc.channel import explain, socket_path
+from pykubelet.rpc.channel import connect, explain, socket_path
 
 _DIAL = 'connection error: desc = "transport: Error while dialing: dial unix /a.sock: connect: '
 
@@ -62,3 +64,31 @@ def test_a_stream_that_died_is_unavailable():
         grpc.StatusCode.UNAVAILABLE,
         "error reading from server: EOF",
     )
+
+
+@pytest.fixture
+async def mute(tmp_path):
+    """A socket at which connections are taken and nothing is ever said."""
+    ended = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.close()
+
+    server = await asyncio.start_unix_server(listen, tmp_path / "mute.sock")
+    yield str(tmp_path / "mute.sock")
+    ended.set()
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("attempt", "timeout", "code"),
+    [(0.2, 30, grpc.StatusCode.UNAVAILABLE), (30, 0.5, grpc.StatusCode.DEADLINE_EXCEEDED)],
+)
+async def test_a_silent_server_is_given_the_time_of_one_attempt(mute, attempt, timeout, code):
+    channel = connect(mute, attempt)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await channel.unary_unary("/a.B/C")(b"", timeout=timeout)
+    await channel.close(None)
+    assert caught.value.code() is code

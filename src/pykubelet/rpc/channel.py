@@ -8,13 +8,14 @@ import grpc.aio
 #: Largest message in both directions, in bytes.
 MAX_MESSAGE = 16 * 1024 * 1024
 
+#: Seconds that one attempt to connect is given by default; upstream's for runtimes.
+CONNECT_TIME = 5.0
+
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 3000),
-    # The core's name for the least time that one attempt to connect is given.
-    ("grpc.min_reconnect_backoff_ms", 5000),
     ("grpc.default_authority", "localhost"),
     ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),
@@ -39,15 +40,17 @@ def socket_path(endpoint: str) -> str:
     return path
 
 
-def connect(endpoint: str) -> grpc.aio.Channel:
+def connect(endpoint: str, attempt: float = CONNECT_TIME) -> grpc.aio.Channel:
     """A channel to a Unix socket; connects at the first call, and again when it was cut.
 
-    Back-off 100 ms … 3 s, 5 s for one attempt, 16 MiB messages, no keepalive. Calls
-    fail at once while there is no connection.
+    Back-off 100 ms … 3 s, *attempt* seconds for the other side to speak at one attempt,
+    16 MiB messages, no keepalive. Calls fail at once while there is no connection.
 
     :raises ValueError: the endpoint is not a Unix socket.
     """
-    return grpc.aio.insecure_channel(f"unix:{socket_path(endpoint)}", options=_OPTIONS)
+    # The core's name for the least time that one attempt is given.
+    patience = ("grpc.min_reconnect_backoff_ms", round(attempt * 1000))
+    return grpc.aio.insecure_channel(f"unix:{socket_path(endpoint)}", options=(*_OPTIONS, patience))
 
 
 _CONNECT = re.compile(

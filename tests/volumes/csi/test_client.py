@@ -10,6 +10,7 @@ from tests.csidriver.serving import SocketServer
 from pykubelet.base.clock import SystemClock
 from pykubelet.base.metrics import Metrics
 from pykubelet.rpc import csi_v1
+from pykubelet.rpc.channel import connect
 from pykubelet.rpc.errors import Code
 from pykubelet.volumes.csi import (
     Capability,
@@ -63,6 +64,18 @@ async def test_node_info(node, client, metrics):
     )
     assert await client.node_get_info() == NodeInfo("n1", 4, {"zone": "a"})
     assert counted(metrics, "OK", "NodeGetInfo")
+
+
+async def test_a_driver_may_be_silent_as_long_as_with_upstream(node, client, monkeypatch):
+    given = []
+
+    def noting(endpoint, attempt):
+        given.append(attempt)
+        return connect(endpoint, attempt)
+
+    monkeypatch.setattr("pykubelet.volumes.csi.client.connect", noting)
+    await client.node_get_info()
+    assert given == [20]
 
 
 async def test_node_info_without_anything(node, client):

@@ -27,6 +27,9 @@ from .errors import CsiError
 #: How long one call may take, in seconds; upstream's ``csiTimeout``.
 CALL_TIMEOUT = 120.0
 
+#: How long a driver that took the connection may be silent, in seconds; the default of Go's client.
+CONNECT_TIME = 20.0
+
 #: Upper bounds in seconds, those of all volume operations.
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 25, 50, 120, 300, 600)
 
@@ -123,7 +126,7 @@ class CsiClient:
         method = _METHODS[name]
         began = self._clock.monotonic()
         code = Code.Canceled
-        channel = connect(self.endpoint)
+        channel = connect(self.endpoint, CONNECT_TIME)
         try:
             answer = await unary(caller(channel, method), request, self._timeout)
             code = Code.OK
