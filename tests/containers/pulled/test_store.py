@@ -35,7 +35,8 @@ def test_what_is_written_is_read(store, tmp_path):
     assert found.intents == {"img"}
     assert found.records["ref"].credentialMapping == RECORD.credentialMapping
     directory = tmp_path / "image_manager"
-    assert {stat.S_IMODE((directory / name).stat().st_mode) for name in ("pulling", "pulled")} == {0o700}
+    made = (directory, directory / "pulling", directory / "pulled")
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o700}
     for path in directory.glob("*/*"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     store.delete_intent("img")

@@ -46,7 +46,8 @@ class RecordStore:
 
         :raises OSError: a directory cannot be made or read.
         """
-        for directory in (self._pulling, self._pulled):
+        for directory in (self._pulling.parent, self._pulling, self._pulled):
+            # What is made above it has the umask's mode alone.
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for intent, current in self._read(self._pulling, decode_intent):
             self.intents.add(intent.image)
