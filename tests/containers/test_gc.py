@@ -14,6 +14,7 @@ from pykubelet.containers.gc import (
     select_sandboxes,
     uid_of_log_dir,
 )
+from pykubelet.cri.errors import Code, CriError
 from pykubelet.cri.memory import MemoryRuntime
 from pykubelet.cri.types import ContainerState, ContainerSummary, SandboxState, SandboxSummary
 
@@ -105,6 +106,25 @@ async def test_directories_and_links(layout):
     assert not dead.is_symlink()
     await gc.collect(sources_ready=True)
     assert [path.name for path in layout.pod_logs.iterdir()] == ["ns_b_here"]
+
+
+@pytest.mark.parametrize(("code", "warned"), [(Code.NotFound, False), (Code.Unknown, True)])
+async def test_a_container_that_went_meanwhile_is_no_cause_for_a_warning(code, warned, layout, caplog):
+    class Runtime(MemoryRuntime):
+        async def list_containers(self, *args, **kwargs):
+            return [box("a", 1), box("a", 2)]
+
+        async def container_status(self, container_id):
+            return None
+
+    class Remover:
+        async def remove_container(self, status):
+            raise CriError(code, "RemoveContainer", "no")
+
+    clock = LoopClock()
+    gc = ContainerGC(Runtime(clock), layout, clock, NullJournal(), GCPolicy(), Pods(), Remover())
+    await gc._containers(lambda uid: False)
+    assert ("p/a@1 was not removed" in caplog.text) is warned
 
 
 async def test_a_collection_that_is_cut_short_leaves_no_step_behind():

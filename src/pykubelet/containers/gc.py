@@ -220,7 +220,9 @@ class ContainerGC:
                     await self._remover.stop_container(container.id, 2)
                 await self._remover.remove_container(await self._runtime.container_status(container.id))
             except (CriError, OSError) as error:
-                log.warning("container %s was not removed: %s", container.id, error)
+                # Its pod may have removed it since the list was made.
+                if not (isinstance(error, CriError) and error.not_found):
+                    log.warning("container %s was not removed: %s", container.id, error)
                 continue
             gone = removable(container.pod_uid)
             self._journal.record(
