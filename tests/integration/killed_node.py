@@ -204,11 +204,13 @@ class KilledNode:
 
     def temporary_files(self) -> list[Path]:
         """Hidden files outside volumes: leftovers of writes that were cut."""
-        return [
-            path
-            for path in self.root.rglob(".*")
-            if path.is_file() and "volumes" not in path.relative_to(self.root).parts
-        ]
+        found: list[Path] = []
+        # Unlike a glob, this does not mind what is removed meanwhile.
+        for top, directories, files in os.walk(self.root):
+            if "volumes" in directories:
+                directories.remove("volumes")
+            found += [Path(top) / name for name in files if name.startswith(".")]
+        return found
 
 
 async def instances(runtime) -> list[Instance]:
