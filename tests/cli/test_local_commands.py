@@ -92,7 +92,12 @@ async def test_logs(admin: Path, node: FakeNode, capfd: pytest.CaptureFixture[st
 
 async def test_explain(admin: Path) -> None:
     told = (await call("explain", "pod", "web", f"--socket={admin}")).output
-    assert told == "it began\nnow [app]: pulling img for 12s, 1.0 of 2.0 MiB so far\n"
+    assert told.splitlines() == [
+        "it began",
+        "now: volume data (claim shop/data, persistent volume pv-1): attaching for 61s, "
+        "waits for the controller, attach failed 2 times, the last error is: no, next try in 4s",
+        "now [app]: pulling img for 12s, 1.0 of 2.0 MiB so far",
+    ]
     assert (await call("explain", "pod", "gone", f"--socket={admin}")).output == "it began\n"
     assert (await call("explain", "node", f"--socket={admin}")).output == "the daemon is up\n"
     missing = await call("explain", "pod", "never", f"--socket={admin}")
