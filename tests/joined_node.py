@@ -28,7 +28,6 @@ from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.cluster import connections
 from pykubelet.config import load
-from pykubelet.connection import Tools, connect
 from pykubelet.cri.memory import MemoryRuntime
 from pykubelet.cri.memory_world import Box, ExecAnswer, Script
 from pykubelet.cri.types import ContainerState
@@ -36,6 +35,7 @@ from pykubelet.explain.journal import DecisionJournal
 from pykubelet.kubelet import Kubelet, Parts
 from pykubelet.node import address_watch
 from pykubelet.node.host import Host
+from pykubelet.wiring.connection import Tools, connect
 
 NODE = "n"
 #: Virtual seconds in which a change is on both sides, all being well: back-offs of an outage are over.

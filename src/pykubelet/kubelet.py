@@ -11,7 +11,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 
-from pykubelet.admission import Preemption, admission_chain
 from pykubelet.api.core import Pod, PodStatus
 from pykubelet.api.podinfo import pod_ref
 from pykubelet.api.quantity import Quantity
@@ -24,22 +23,17 @@ from pykubelet.base.tasks import Stage, Stages, TaskOwner
 from pykubelet.cluster.status_manager import StatusManager
 from pykubelet.cluster.tls import TlsMaterialError
 from pykubelet.config import Loaded
-from pykubelet.connection import Connection
-from pykubelet.container_room import ContainerRoom
 from pykubelet.containers.resource_updates import ResourceUpdates
 from pykubelet.containers.termination_message import enrich
 from pykubelet.cri.client import CriClient
 from pykubelet.cri.containerd_content import ContainerdContent
+from pykubelet.cri.dockerd import CriDockerd, Way
 from pykubelet.cri.door import Runtime
 from pykubelet.cri.types import RuntimeStatus
-from pykubelet.cri_dockerd import CriDockerd, Way
 from pykubelet.explain.journal import DecisionJournal
-from pykubelet.membership import Membership
 from pykubelet.node.host import Host
 from pykubelet.node.iptables import IptablesChains
 from pykubelet.node.pod_cidr import PodCidr
-from pykubelet.node_api import LocalNodeApi
-from pykubelet.node_facts import status_facts
 from pykubelet.observe.health import RuntimeHealth
 from pykubelet.observe.observer import Observer
 from pykubelet.pods.admission import AdmissionChain
@@ -57,14 +51,20 @@ from pykubelet.pods.worker import PodWorkers
 from pykubelet.probes.handlers import Handlers
 from pykubelet.probes.manager import ProbeManager
 from pykubelet.probes.types import ProbeKind
-from pykubelet.removal import Removal
-from pykubelet.resizing import Resizing, ResizingDoors, resize_rules
 from pykubelet.resources.allocatable import ReservationError, check_reservation
 from pykubelet.resources.pod_cgroups import NodeAmounts, PodCgroupManager
 from pykubelet.resources.user_namespaces import UserNamespaceError, UserNamespaceManager
-from pykubelet.runtime_view import RuntimeView
-from pykubelet.servers import admin_server, kubelet_server
-from pykubelet.settings import (
+from pykubelet.wiring.admission import Preemption, admission_chain
+from pykubelet.wiring.connection import Connection
+from pykubelet.wiring.container_room import ContainerRoom
+from pykubelet.wiring.membership import Membership
+from pykubelet.wiring.node_api import LocalNodeApi
+from pykubelet.wiring.node_facts import status_facts
+from pykubelet.wiring.removal import Removal
+from pykubelet.wiring.resizing import Resizing, ResizingDoors, resize_rules
+from pykubelet.wiring.runtime_view import RuntimeView
+from pykubelet.wiring.servers import admin_server, kubelet_server
+from pykubelet.wiring.settings import (
     capacity_on,
     container_settings,
     crash_loop_of,
@@ -73,9 +73,9 @@ from pykubelet.settings import (
     reservations_of,
     tree_config,
 )
-from pykubelet.startup import StartError, called, listening, prepare_host, tell_start
-from pykubelet.static_sources import StaticSources
-from pykubelet.volume_room import VolumeDoors, VolumeRoom
+from pykubelet.wiring.startup import StartError, called, listening, prepare_host, tell_start
+from pykubelet.wiring.static_sources import StaticSources
+from pykubelet.wiring.volume_room import VolumeDoors, VolumeRoom
 
 #: The version that goes into probes' user agent.
 PROBE_VERSION = "1.36"

@@ -15,7 +15,7 @@ from pykubelet.base.layout import RUN_DIR_VARIABLE, Layout
 from pykubelet.cli import run as daemon
 from pykubelet.cli.logformat import JSONFormatter, KlogFormatter
 from pykubelet.cli.run import run
-from pykubelet.startup import StartError
+from pykubelet.wiring.startup import StartError
 
 RUN = "import sys; from pykubelet.cli.run import run; sys.exit(run(sys.argv[1:]))"
 KIND = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"

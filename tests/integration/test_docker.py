@@ -3,16 +3,16 @@
 import os
 
 import pytest
+from tests.cri.test_dockerd import stand_in
 from tests.integration.killed_node import container
 from tests.integration.node import pod, running_node
-from tests.test_cri_dockerd import stand_in
 
-from pykubelet import cri_dockerd
 from pykubelet.config.types import DEFAULT_ENDPOINT
+from pykubelet.cri import dockerd
 
 
 async def test_pods_run_through_a_cri_dockerd_that_is_ours(containerd, tmp_path, no_leaks, monkeypatch):
-    monkeypatch.setattr(cri_dockerd.find, "__kwdefaults__", {"sockets": (), "which": None})
+    monkeypatch.setattr(dockerd.find, "__kwdefaults__", {"sockets": (), "which": None})
     docker = {"flags": ["--container-runtime=docker"], "containerRuntimeEndpoint": DEFAULT_ENDPOINT}
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("STANDIN_TARGET", str(containerd.socket))

@@ -33,7 +33,6 @@ from pykubelet.api.node import Node
 from pykubelet.base.clock import SystemClock
 from pykubelet.base.errors import ExpandError, VolumeError
 from pykubelet.base.journal import NullJournal
-from pykubelet.claimed_volumes import ClusterClaims
 from pykubelet.cluster.attachments import NodeAttachments
 from pykubelet.cluster.claims import ClaimReader
 from pykubelet.cluster.client import ApiClient
@@ -41,6 +40,7 @@ from pykubelet.cluster.credentials import FileCredentials
 from pykubelet.cluster.csi_node import CsiNodePublisher
 from pykubelet.cluster.errors import ClusterError
 from pykubelet.cluster.kubeconfig import load
+from pykubelet.wiring.claimed_volumes import ClusterClaims
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

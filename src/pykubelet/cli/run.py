@@ -25,15 +25,15 @@ from pykubelet.cluster.kubeconfig import KubeconfigError
 from pykubelet.cluster.tls import TlsMaterialError
 from pykubelet.config import ConfigError, HostFacts, Loaded, check_host, help_text, load, version_text
 from pykubelet.config.types import DEFAULT_ENDPOINT
-from pykubelet.connection import Tools, connect
-from pykubelet.cri_dockerd import DockerError, Way, find
+from pykubelet.cri.dockerd import DockerError, Way, find
 from pykubelet.explain.journal import DecisionJournal
 from pykubelet.kubelet import Kubelet, Parts
 from pykubelet.linux.addresses import AddressError
 from pykubelet.node.host import Host, look, node_name
 from pykubelet.server import check_standalone_auth
-from pykubelet.settings import layout_of
-from pykubelet.startup import StartError
+from pykubelet.wiring.connection import Tools, connect
+from pykubelet.wiring.settings import layout_of
+from pykubelet.wiring.startup import StartError
 
 log = logging.getLogger(__name__)
 
