@@ -49,6 +49,8 @@ class Objects:
         self.attachments: dict[str, VolumeAttachment] = {}
         self.secrets: dict[tuple[str, str], Secret] = {}
         self.trouble = ""
+        #: Names of attachments that were asked for, one for each question.
+        self.asked: list[str] = []
 
     def _ask(self):
         if self.trouble:
@@ -62,6 +64,7 @@ class Objects:
         return self.drivers.get(name)
 
     async def attachment(self, name):
+        self.asked.append(name)
         self._ask()
         return self.attachments.get(name)
 

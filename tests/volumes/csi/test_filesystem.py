@@ -262,6 +262,14 @@ async def test_a_driver_that_is_away(node):
     assert node.plugin.registered("other") == frozenset()
 
 
+@pytest.mark.parametrize("block", [False, True])
+async def test_one_look_at_the_attachment_tells_all_that_staging_needs(node, block):
+    node.objects.attach(wwn="77")
+    await node.plugin.stage(claimed(block=block), POD, "")
+    assert node.objects.asked == [attachment_name("h", DRIVER, NODE)]
+    assert node.sent("NodeStageVolume")["publish_context"] == {"wwn": "77"}
+
+
 async def test_what_fails_before_the_driver_is_asked(node):
     spec = claimed(
         nodeStageSecretRef=SecretReference(name="one", namespace="vault"),

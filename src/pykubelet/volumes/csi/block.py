@@ -45,10 +45,7 @@ class Block:
         means, name = self._means, spec.name
         pv, source = persistent(spec)
         driver = await means.objects.driver(source.driver)
-        await means.attached(source, driver)
-        publish_context = await means.publish_context(
-            source, driver, self._attachment_text("SetupDevice", source)
-        )
+        publish_context = await means.attached(source, driver)
         client = means.client(source.driver, f"{HEAD}blockMapper.SetUpDevice failed to get CSI client: ")
         can = await capabilities(client, f"{HEAD}{_STAGE} {_CHECK}")
         stages = Capability.STAGE_UNSTAGE_VOLUME in can
@@ -110,7 +107,8 @@ class Block:
         means, name, uid = self._means, spec.name, pod.metadata.uid
         pv, source = persistent(spec)
         driver = await means.objects.driver(source.driver)
-        text = self._attachment_text("MapPodDevice", source)
+        attachment = attachment_name(source.volumeHandle, source.driver, means.node)
+        text = f"{HEAD}blockMapper.MapPodDevice failed to get volume attachment [id={attachment}]: "
         publish_context = await means.publish_context(source, driver, text)
         client = means.client(source.driver, f"{HEAD}blockMapper.MapPodDevice failed to get CSI client: ")
         volume_context = dict(source.volumeAttributes)
@@ -170,10 +168,6 @@ class Block:
         await means.off_loop(lambda: block_map.forget(link))
 
     # --- parts of them --------------------------------------------------------
-
-    def _attachment_text(self, step: str, source: CSIPersistentVolumeSource) -> str:
-        name = attachment_name(source.volumeHandle, source.driver, self._means.node)
-        return f"{HEAD}blockMapper.{step} failed to get volume attachment [id={name}]: "
 
     async def _see_own(self, name: str, driver: str, handle: str) -> None:
         """See that the directories, which a name has, are this volume's: it may have been made anew.

@@ -46,11 +46,10 @@ class Filesystem:
         means = self._means
         pv, source = persistent(spec)
         driver = await means.objects.driver(source.driver)
-        await means.attached(source, driver)
+        publish_context = await means.attached(source, driver)
         client = means.client(source.driver, f"{HEAD}attacher.MountDevice {_NO_CLIENT}")
         can = await capabilities(client, "")
         stages = Capability.STAGE_UNSTAGE_VOLUME in can
-        publish_context = await means.publish_context(source, driver)
         reference = source.nodeStageSecretRef if stages else None
         secrets = await means.credentials(reference, "fetching NodeStageSecretRef {} failed")
         label = self._label(spec, pod, driver)

@@ -85,13 +85,18 @@ class Means:
         except DriverNotFoundError as error:
             raise DriverAwayError(f"{text}{error}", driver) from None
 
-    async def attached(self, source: CSIPersistentVolumeSource, driver: CSIDriver | None) -> None:
+    async def attached(
+        self, source: CSIPersistentVolumeSource, driver: CSIDriver | None
+    ) -> Mapping[str, str]:
         """See that the controller attached the volume, if it is one to be attached.
+
+        What the controller's side of the driver said when it did so is the publish context of all
+        that follows.
 
         :raises VolumeError: it is not attached, or that cannot be known.
         """
         if not lifecycle.attached(driver):
-            return
+            return {}
         name = attachment_name(source.volumeHandle, source.driver, self.node)
         try:
             attachment = await self.objects.attachment(name)
@@ -99,11 +104,12 @@ class Means:
             text = lifecycle.unread(source.volumeHandle, name, str(error))
             raise VolumeError(text, real=error.real, left="unchanged", step=_WAIT) from error
         problem = lifecycle.unattached(source.volumeHandle, name, attachment)
-        if problem:
+        if problem or attachment is None:
             raise VolumeError(problem, left="unchanged", step=_WAIT)
+        return attachment.status.attachmentMetadata
 
     async def publish_context(
-        self, source: CSIPersistentVolumeSource, driver: CSIDriver | None, text: str = ""
+        self, source: CSIPersistentVolumeSource, driver: CSIDriver | None, text: str
     ) -> Mapping[str, str]:
         """What the controller's side of the driver said when it attached the volume.
 
