@@ -79,11 +79,14 @@ def test_what_a_volume_waits_for() -> None:
     assert (
         "    State:      attaching, attach failed: not attached\n"
         "    Device:     kubernetes.io/csi/d^h\n"
-        "    Claim:      shop/data is pv-1\n"
+        "    Claim:      shop/data is bound to PersistentVolume pv-1\n"
         "    Waits for:  the attach/detach controller\n"
         "    Since:      61s, 2 failed\n"
         "    Next try:   in 4s\n"
     ) in text
+    unbound = {"volume": "data", "state": "resolving", "claim": "shop/data", "persistent_volume": ""}
+    text = "\n".join(describe_pod({"pod": pod, "volumes": [unbound]}, NOW))
+    assert "    Claim:      shop/data\n" in text
     there = {"volume": "data", "state": "mounted", "since": 5.0, "claim": "", "waits_for": ""}
     text = "\n".join(describe_pod({"pod": pod, "volumes": [there]}, NOW))
     assert "    State:      mounted\n" in text

@@ -264,9 +264,10 @@ def _volume_story(story: Object) -> list[str]:
     out = [_line("State", f"{story['state']}{step}{error}", 12, 4)]
     if story.get("device"):
         out.append(_line("Device", story["device"], 12, 4))
-    behind = " is ".join(story[key] for key in ("claim", "persistent_volume") if story.get(key))
-    if behind:
-        out.append(_line("Claim", behind, 12, 4))
+    if story.get("claim"):
+        bound = story.get("persistent_volume")
+        behind = f" is bound to PersistentVolume {bound}" if bound else ""
+        out.append(_line("Claim", f"{story['claim']}{behind}", 12, 4))
     if story.get("waits_for"):
         out.append(_line("Waits for", story["waits_for"], 12, 4))
     if story["state"] != "mounted":
