@@ -30,7 +30,7 @@ from pykubelet.base.errors import SandboxError, StartError
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.containers import ContainerSettings, Starter
 from pykubelet.containers.security import ImageUser
-from pykubelet.cri.errors import Code
+from pykubelet.cri.errors import Code, CriError
 from pykubelet.cri.memory import MemoryRuntime
 from pykubelet.cri.memory_faults import Fault
 from pykubelet.cri.memory_world import ExecAnswer, Script
@@ -389,6 +389,26 @@ async def test_removing_takes_logs_links_and_messages(starter, runtime, make_pod
     await starter.clean_pod("uid-1", "ns", "web")
     assert not list(layout.pod_logs.iterdir())
     assert not layout.pod_containers("uid-1").exists()
+
+
+async def test_several_may_want_the_same_container_removed(starter, runtime, make_pod, monkeypatch):
+    """Containerd refuses a removal while another one of the same container is under way."""
+    container_id = await begin(starter, runtime, make_pod(app()))
+    runtime.end_container(container_id)
+    status, remove = await runtime.container_status(container_id), runtime.remove_container
+    under_way: set[str] = set()
+
+    async def slowly(container_id, **options):
+        if container_id in under_way:
+            raise CriError(Code.Unknown, "RemoveContainer", "container is already in removing state")
+        under_way.add(container_id)
+        await asyncio.sleep(1)
+        await remove(container_id, **options)
+        under_way.remove(container_id)
+
+    monkeypatch.setattr(runtime, "remove_container", slowly)
+    await asyncio.gather(*(starter.remove_container(status) for _ in range(3)))
+    assert not runtime.world.containers
 
 
 async def test_an_ephemeral_container_and_its_target(starter, runtime, make_pod):

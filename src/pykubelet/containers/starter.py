@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
+from weakref import WeakValueDictionary
 
 from pykubelet.api.core import Container, ContainerKind, EphemeralContainer, Pod
 from pykubelet.api.podinfo import pod_ref
@@ -124,6 +125,7 @@ class Starter:
         self._events = events
         self._contributors = contributors
         self._starts = TaskOwner("starts")
+        self._removals: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._image_handlers = settings.image_handlers
         self.images = PodImages(
             runtime,
@@ -433,7 +435,10 @@ class Starter:
         uid = status.labels.get(POD_UID, "")
         if not keep_logs:
             await asyncio.to_thread(self._remove_logs, status)
-        await self._runtime.remove_container(status.id, turn=Turn(uid))
+        # A worker, the trimmer and the collector may want it at once: containerd refuses all but the
+        # first while that is under way, while removing one that is gone is fine.
+        async with self._removals.setdefault(status.id, asyncio.Lock()):
+            await self._runtime.remove_container(status.id, turn=Turn(uid))
         paths = [mount.host_path for mount in status.mounts]
         await asyncio.to_thread(files.remove_termination_logs, self._layout, uid, paths)
         for contributor in self._contributors:
