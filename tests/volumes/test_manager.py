@@ -371,6 +371,33 @@ async def test_a_failed_refresh_leaves_the_pod_its_volume(node, content):
 
 
 @pytest.mark.looptime
+@pytest.mark.parametrize("how", ["over", "ending", "gone", "wanted"])
+async def test_a_pod_that_is_gone_is_not_warned_of(node, content, monkeypatch, caplog, how):
+    """A refresh that was under way when the pod went: its objects are not kept any more."""
+    manager = await start_with(node, content)
+    began, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def gather(pod, volume):
+        began.set()
+        await goes_on.wait()
+        raise VolumeError('object "shop"/"settings" not registered')
+
+    monkeypatch.setattr(content, "gather", gather)
+    manager.refresh("uid-1", "a token in it is to be renewed")
+    await began.wait()
+    if how == "gone":
+        node.pods = []
+    elif how != "wanted":
+        getattr(node, how).add("uid-1")
+    goes_on.set()
+    await asyncio.sleep(0.1)
+    assert ("not registered" in caplog.text) is (how == "wanted")
+    assert bool(node.story.events) is (how == "wanted")
+    told = ("VolumeRefreshFailed", 'object "shop"/"settings" not registered')
+    assert told in node.story.causes, "the journal knows all the same"
+
+
+@pytest.mark.looptime
 async def test_an_object_that_appears_ends_the_wait(node, content):
     content.error = VolumeError('configmap "settings" not found')
     manager = await node.start(plugins=[], contents=[content], off_loop=inline)

@@ -16,7 +16,7 @@ from pykubelet.base.errors import Left
 from .devices import Devices
 from .doors import Attachments
 from .flight import Flight
-from .orders import Kind, Order, Renewal, Setback, Situation, Target, uid_of
+from .orders import SERVING, Kind, Order, Renewal, Setback, Situation, Target, uid_of
 from .plugin import Found
 from .sizes import Sizes
 from .state import Condition, DeviceKey, SourceKey, VolumeKey, Wanted
@@ -288,6 +288,14 @@ class Book:
             if order.kind == "unmount":
                 self._actual[target] = "uncertain"
                 self._mounted.pop(target, None)
+
+    def pointless(self, order: Order) -> bool:
+        """Whether what the order is for is not wanted any more: its pod is being ended, or is gone."""
+        uid = order.uid
+        if order.kind not in SERVING or not uid:
+            return False
+        wanted = any(pod.metadata.uid == uid for pod in self._desired_pods())
+        return not wanted or self._ending(uid) or self._may_remove(uid)
 
     def failed(self, order: Order, error: str, now: float, left: Left, wanted: Wanted | None) -> Setback:
         """The order failed, and *left* what is told; the wait that follows."""

@@ -273,7 +273,8 @@ class VolumeManager:
             now = self._clock.monotonic()
             left: Left = error.left if isinstance(error, VolumeError) else "something"
             setback = self._book.failed(order, errors.describe(error), now, left, wanted)
-            self._telling.failed(order, wanted, error, setback, now, now - began)
+            pointless = self._book.pointless(order)
+            self._telling.failed(order, wanted, error, setback, now, now - began, quietly=pointless)
         else:
             self._book.flight.succeeded(order)
             now = self._clock.monotonic()

@@ -17,6 +17,8 @@ TOKEN_REST: Final = 30.0
 Kind = Literal[
     "resolve", "attach", "stage", "mount", "refresh", "expand", "unmount", "unstage", "detach", "clean"
 ]
+#: What is done for a pod that is to have its volumes.
+SERVING: Final[frozenset[Kind]] = frozenset({"resolve", "attach", "stage", "mount", "refresh", "expand"})
 #: What an order is about: a pod's volume, a device, what is behind a pod's volume, or the directory
 #: of the pod with that UID.
 Target = VolumeKey | DeviceKey | SourceKey | str

@@ -94,8 +94,13 @@ class Telling:
         setback: Setback,
         now: float,
         seconds: float,
+        *,
+        quietly: bool = False,
     ) -> None:
-        """It failed, and is tried again after *setback*."""
+        """It failed, and is tried again after *setback*.
+
+        *quietly*: nobody wants it any more, which may be why it failed; only the journal is told.
+        """
         text = errors.describe(error)
         what = called(order.target)
         if not isinstance(error, OSError | VolumeError):
@@ -112,7 +117,10 @@ class Telling:
                 cause=text,
                 attempt=setback.failures,
             )
-            log.warning("%s of %s of pod %s: %s", order.kind, what, order.uid or "(none)", text)
+            level = logging.DEBUG if quietly else logging.WARNING
+            log.log(level, "%s of %s of pod %s: %s", order.kind, what, order.uid or "(none)", text)
+        if quietly:
+            return
         if wanted is not None and order.kind in _STEPS:
             self._event(order, wanted, error, text)
         elif wanted is not None and order.kind == "expand":
