@@ -177,13 +177,18 @@ class JoinedNode:
         """Delete a pod as a user does."""
         self.server.delete(resources.PODS, "default", name)
 
-    def write_static(self, name: str, version: int = 0) -> None:
+    def uid(self, name: str) -> str:
+        """A pod's UID."""
+        pod = self.server.pod("default", name)
+        return "" if pod is None else str(pod["metadata"]["uid"])
+
+    def write_static(self, name: str, version: int = 0, **spec: Any) -> None:
         """Want a static pod."""
         manifest = {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": name, "annotations": {"version": str(version)}},
-            "spec": {"terminationGracePeriodSeconds": 2, "containers": [runs("app")]},
+            "spec": {"terminationGracePeriodSeconds": 2, "containers": [runs("app")], **spec},
         }
         hidden = self.manifests / f".{name}"
         hidden.write_text(yaml.safe_dump(manifest))

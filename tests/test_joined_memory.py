@@ -293,6 +293,60 @@ async def test_a_restart_while_the_server_is_away(make: Make, rudely: bool) -> N
             assert node.running(name)[0].id == before[name]
 
 
+def zone_a(node: resources.Object) -> None:
+    """Somebody labels the Node."""
+    node["metadata"]["labels"]["zone"] = "a"
+
+
+def decisions(node: JoinedNode, name: str) -> list[str]:
+    """What the journal has of a pod."""
+    return [entry.what for entry in node.journal.of_name("default", name)]
+
+
+@pytest.mark.parametrize("rudely", [False, True])
+@pytest.mark.parametrize("kind", ["away", "silent"])
+async def test_no_pod_is_refused_for_labels_that_are_not_known_yet(
+    make: Make, kind: str, rudely: bool
+) -> None:
+    """Others' labels of the Node are known only from the API server, which takes its time after a restart."""
+    async with make() as node:
+        await node.until(node.node_ready)
+        node.server.patch(resources.NODES, "", NODE, zone_a)
+        node.create("web", nodeSelector={"zone": "a"})
+        node.write_static("static", nodeSelector={"zone": "a"})
+        await node.until(lambda: node.ready("web") and node.ready("static-n"))
+        before = {name: node.running(name)[0].id for name in ("web", "static-n")}
+        if kind == "away":
+            await node.server.down()
+        else:
+            for verb in ("watch", "list", "get"):
+                node.server.faults.add(Hang(), path="*/nodes*", verb=verb)
+        await node.restart(rudely=rudely)
+        await node.sleep(300)
+        assert "PodUndecided" in decisions(node, "static-n")
+        assert {name: node.running(name)[0].id for name in before} == before
+        node.server.faults.clear()
+        if kind == "away":
+            await node.server.up()
+        await node.until(lambda: node.kubelet.workers.state(node.uid("web")) is not None, 120)
+        await node.sleep(2 * SOON)
+        for name in before:
+            assert "PodRejected" not in decisions(node, name)
+        assert {name: node.running(name)[0].id for name in before} == before
+        node.check_agreement()
+
+
+async def test_a_label_that_the_watch_did_not_bring_yet_counts(make: Make) -> None:
+    async with make() as node:
+        await node.until(node.node_ready)
+        node.server.faults.add(HalfOpen(), path="*/nodes", verb="watch")
+        node.server.patch(resources.NODES, "", NODE, zone_a)
+        node.create("web", nodeSelector={"zone": "a"})
+        node.create("lost", nodeSelector={"zone": "b"})
+        await node.until(lambda: node.ready("web"))
+        await node.until(lambda: node.status("lost").get("reason") == "NodeAffinity")
+
+
 async def test_an_hour_at_rest(make: Make) -> None:
     async with make() as node:
         for name in names("plain", 20):

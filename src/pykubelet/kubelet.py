@@ -334,6 +334,7 @@ class Kubelet:
                 on_died=lambda uid: self.trimmer.request(uid),
                 on_mirror=lambda mirror: None if cluster is None else cluster.mirror_changed(mirror),
                 on_shown=lambda uid: None if cluster is None else cluster.statuses.recheck(uid),
+                look_at_labels=None if cluster is None else cluster.node_watch.look,
             ),
         )
 

@@ -75,6 +75,16 @@ class ListWatchApi:
     def _read(self, key: str, obj: Any, last_known: Any) -> Any:
         return last_known(obj) if key in self.unreadable else obj
 
+    async def get(self, path: str, kind: Any) -> Any:
+        """The only object of that name, as ``PATH/NAME`` ends."""
+        self.asked.append(("get", {}))
+        self._fail()
+        name = path.rpartition("/")[2]
+        found = next((obj for obj in self.objects.values() if obj.metadata.name == name), None)
+        if found is None:
+            raise Refused(404, "NotFound", f"{name} not found")
+        return found
+
     async def list(self, path: str, kind: Any, *, query: Query | None = None, last_known: Any = None) -> Any:
         self.asked.append(("list", dict(query or {})))
         self._fail()

@@ -15,6 +15,7 @@ from pykubelet.api.node import Node
 from pykubelet.api.objects import RuntimeClass, Service, ServicePort, ServiceSpec
 from pykubelet.base.clock import LoopClock
 from pykubelet.base.journal import NullJournal
+from pykubelet.base.tasks import TaskOwner
 from pykubelet.cluster.errors import Unreachable
 from pykubelet.cluster.node_watch import NodeWatch
 from pykubelet.cluster.pod_source import PodSource
@@ -29,14 +30,14 @@ def pod(uid: str) -> Pod:
 
 
 class Pods:
-    def __init__(self) -> None:
+    def __init__(self, after: asyncio.Event | None = None) -> None:
         self.api = ListWatchApi()
         self.sets: list[set[str]] = []
         self.failures = 0
         self.gone = 0
         self.source = PodSource(
             self.api, "node1", self._send, LoopClock(), random.Random(1), NullJournal(),  # type: ignore[arg-type]
-            on_gone=self._gone,
+            on_gone=self._gone, after=after,
         )  # fmt: skip
 
     def _gone(self) -> None:
@@ -70,6 +71,23 @@ async def test_pods_come_as_complete_sets() -> None:
     assert pods.source.get("a") is None
     assert pods.api.asked[0][1]["fieldSelector"] == "spec.nodeName=node1"
     await pods.source.stop()
+
+
+async def test_pods_are_not_asked_for_before_the_node_is_known() -> None:
+    known = asyncio.Event()
+    pods = Pods(known)
+    await pods.api.put(pod("a"))
+    await pods.source.start()
+    await asyncio.sleep(100)
+    assert (pods.api.asked, pods.sets) == ([], [])
+    known.set()
+    await asyncio.sleep(0.01)
+    assert pods.sets == [{"a"}]
+    await pods.source.stop()
+    unknown = Pods(asyncio.Event())
+    await unknown.source.start()
+    await unknown.source.stop()
+    assert unknown.api.asked == []
 
 
 async def test_no_pods_is_a_set_too_but_an_absent_server_is_none() -> None:
@@ -261,3 +279,53 @@ async def test_the_node_is_followed_through_deletion() -> None:
     assert told == ["1", None, "2"]
     assert api.asked[0][1]["fieldSelector"] == "metadata.name=node1"
     await watch.stop()
+
+
+class Looks:
+    """A watch of a Node; the labels that were told."""
+
+    def __init__(self) -> None:
+        self.api = ListWatchApi()
+        self.told: list[dict[str, str]] = []
+        self.watch = NodeWatch(
+            self.api, "node1", LoopClock(), random.Random(1),  # type: ignore[arg-type]
+            on_change=lambda node: self.told.append(dict(node.metadata.labels) if node is not None else {}),
+        )  # fmt: skip
+
+    async def label(self, **labels: str) -> None:
+        await self.api.put(Node(metadata=ObjectMeta(name="node1", uid="1", labels=labels)))
+
+
+async def test_a_look_at_the_node_asks_the_server_itself() -> None:
+    looks = Looks()
+    await looks.label(zone="a")
+    await asyncio.gather(looks.watch.look(), looks.watch.look())
+    assert looks.told == [{"zone": "a"}] * 2
+    assert looks.api.count("get") == 1
+    await looks.watch.stop()
+
+
+async def test_a_look_ends_only_when_something_is_known_of_the_node() -> None:
+    looks = Looks()
+    looks.api.down = Unreachable("away")
+    task = TaskOwner("test").spawn("look", looks.watch.look())
+    await asyncio.sleep(300)
+    assert not task.done()
+    assert 5 <= looks.api.count("get") <= 20
+    looks.api.down = None
+    await looks.label(zone="a")
+    await task
+    assert looks.told == [{"zone": "a"}]
+    # What the watch brought will do while the server is away.
+    await looks.watch.start()
+    await looks.watch.synced.wait()
+    looks.api.down = Unreachable("away")
+    await asyncio.wait_for(looks.watch.look(), 0.1)
+    await looks.watch.stop()
+
+
+async def test_where_there_is_no_node_there_are_no_other_labels() -> None:
+    looks = Looks()
+    await asyncio.wait_for(looks.watch.look(), 0.1)
+    assert looks.told == []
+    await looks.watch.stop()

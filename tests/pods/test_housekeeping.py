@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from tests.pods.model import instance, observed_pod, sandbox
 from tests.pods.recording import Cgroups, Probes
-from tests.pods.test_manager import NO_ROOM, Node
+from tests.pods.test_manager import BY_LABELS, NO_ROOM, Node
 from tests.pods.test_worker import pod
 
 from pykubelet.api.core import PodStatus
@@ -133,6 +133,17 @@ async def test_pods_that_lost_their_source_unseen_are_ended(house) -> None:
     await house.clock.sleep(1)
     assert house.did()[-1] == ("finish", "u1")
     assert house.states[0].cause == "no source has it any more"
+
+
+async def test_a_pod_that_is_not_judged_yet_is_left_alone(house) -> None:
+    house.joined, house.refusal = True, BY_LABELS
+    house.start()
+    await house.send(Op.ADD, pod("u1"))
+    house.observed["u1"] = lost(instance("web"))
+    house.cgroups.there = {"u1"}
+    await house.house.tidy()
+    await house.clock.sleep(1)
+    assert (house.did(), house.graces, house.cgroups.destroyed, house.gone) == ([], [], [], [])
 
 
 async def test_a_wanted_pod_without_a_worker_is_started_unless_it_was_refused(house) -> None:

@@ -36,6 +36,8 @@ class Node(Script):
         self.judged: list[tuple[str, list[str]]] = []
         self.died: list[str] = []
         self.untidy = 0
+        #: Whether the node's labels may be looked at, and what looks wait for.
+        self.joined, self.labels_known = False, asyncio.Event()
 
     def start(self) -> None:
         self.resizing = Resizing(
@@ -64,9 +66,13 @@ class Node(Script):
                 on_desired=lambda pod: None,
                 on_untidy=self.get_untidy,
                 on_died=self.died.append,
+                look_at_labels=self.look if self.joined else None,
             ),
         )
         self.manager.start(self)
+
+    async def look(self):
+        await self.labels_known.wait()
 
     def worker_finished(self, uid):
         super().worker_finished(uid)
@@ -127,6 +133,54 @@ async def test_a_pod_that_is_refused_fails_without_a_worker(node) -> None:
     assert node.workers.state("u1") is None
     assert node.manager.active_pods() == []
     assert node.did() == []
+
+
+BY_LABELS = Rejection("NodeAffinity", "node(s) didn't match", by_labels=True)
+
+
+async def test_a_pod_is_not_refused_for_labels_that_are_not_known_yet(node) -> None:
+    node.joined, node.refusal = True, BY_LABELS
+    node.start()
+    await node.send(Op.ADD, pod("u1"))
+    await node.send(Op.UPDATE, pod("u1", label="newer"))
+    assert node.manager.undecided("u1")
+    assert (node.statuses.get("u1"), node.workers.state("u1"), node.events) == (None, None, [])
+    node.refusal = None
+    node.labels_known.set()
+    await node.clock.sleep(0.5)
+    assert node.did() == [("sync", "u1 newer")]
+    assert not node.manager.undecided("u1")
+    assert node.untidy
+
+
+async def test_a_pod_whose_labels_do_not_fit_in_the_end_is_refused(node) -> None:
+    node.joined, node.refusal = True, BY_LABELS
+    node.labels_known.set()
+    node.start()
+    await node.send(Op.ADD, pod("u1"))
+    assert node.statuses.get("u1").reason == "NodeAffinity"
+    assert node.events == [("NodeAffinity", "node(s) didn't match")]
+    assert len(node.judged) == 2
+
+
+async def test_a_node_that_stands_alone_knows_its_labels(node) -> None:
+    node.refusal = BY_LABELS
+    node.start()
+    await node.send(Op.ADD, pod("u1"))
+    assert node.statuses.get("u1").reason == "NodeAffinity"
+    assert len(node.judged) == 1
+
+
+@pytest.mark.parametrize("op", [Op.REMOVE, Op.DELETE])
+async def test_a_pod_that_goes_while_it_is_undecided(node, op) -> None:
+    node.joined, node.refusal = True, BY_LABELS
+    node.start()
+    await node.send(Op.ADD, pod("u1"))
+    await node.send(op, pod("u1", deleted=op is Op.DELETE))
+    node.labels_known.set()
+    await node.clock.sleep(0.5)
+    assert len(node.judged) == 1
+    assert node.statuses.get("u1") is None or node.statuses.get("u1").reason != "NodeAffinity"
 
 
 async def test_a_refused_pod_is_judged_anew_when_its_source_brings_or_changes_it(node) -> None:

@@ -1,6 +1,6 @@
 """The answer of whoever judges whether a pod may run here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,3 +9,5 @@ class Rejection:
 
     reason: str
     message: str
+    #: Nothing but the node's labels, as far as they are known, speaks against the pod.
+    by_labels: bool = field(default=False, compare=False)

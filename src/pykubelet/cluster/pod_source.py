@@ -37,15 +37,19 @@ class PodSource:
         rng: random.Random,
         journal: Journal,
         *,
+        after: asyncio.Event | None = None,
         on_gone: Callable[[], object] = lambda: None,
     ) -> None:
         """*send* gets the set after each change; changes that wait together make one set.
+
+        Nothing is asked before *after* is set: pods are judged by what is known of the node by then.
 
         *on_gone* hears that the server may hold a pod no more that no set ever had, since it
         could not be read.
         """
         self._send = send
         self._on_gone = on_gone
+        self._after = after
         self._clock = clock
         self._journal = journal
         self._dirty = asyncio.Event()
@@ -66,13 +70,18 @@ class PodSource:
 
     async def start(self) -> None:
         """Begin to watch and to send."""
-        await self._reflector.start()
+        self._tasks.spawn("begin", self._begin())
         self._tasks.forever("send", self._send_forever, pause=self._clock.sleep)
 
     async def stop(self) -> None:
         """End the watch; nothing is sent any more."""
-        await self._reflector.stop()
         await self._tasks.close()
+        await self._reflector.stop()
+
+    async def _begin(self) -> None:
+        if self._after is not None:
+            await self._after.wait()
+        await self._reflector.start()
 
     @property
     def synced(self) -> asyncio.Event:

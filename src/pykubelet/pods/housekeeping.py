@@ -167,7 +167,7 @@ class Housekeeping:
         """Make workers for desired pods that have none (a UID that was used again), end deleted ones."""
         for pod in self._store.pods():
             uid = pod.metadata.uid
-            if self._workers.state(uid) is not None:
+            if self._workers.state(uid) is not None or self._manager.undecided(uid):
                 continue
             mirror = self._store.mirror_of(pod)
             if not final_phase(pod) and not self._manager.rejected(uid):

@@ -6,7 +6,7 @@ worker of its pod.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -53,6 +53,9 @@ class ManagerDoors:
     on_mirror: Callable[[Pod], None] = lambda mirror: None
     #: The source shows another status of that pod (UID) than before.
     on_shown: Callable[[str], None] = lambda uid: None
+    #: Returns when the node's labels are known as the API server has them now, or as well as they can
+    #: be; None: nobody knows more of them than the node itself.
+    look_at_labels: Callable[[], Awaitable[None]] | None = None
 
 
 class PodManager:
@@ -74,6 +77,7 @@ class PodManager:
         self._workers = workers
         self._doors = doors
         self._tasks = TaskOwner("pods")
+        self._undecided: set[str] = set()
         self._last_tick = clock.monotonic()
 
     def start(self, config: PodConfig) -> None:
@@ -148,12 +152,12 @@ class PodManager:
         self._journal.record("PodAdded", f"source {source} wants the pod", pod=pod_ref(pod), source=source)
         self._begin(pod, source)
 
-    def _begin(self, pod: Pod, source: str) -> None:
+    def _begin(self, pod: Pod, source: str, *, labels_sure: bool = False) -> None:
         """Judge the pod and hand it to its worker."""
         self._forget_refusal(pod)
         state = self._workers.state(pod.metadata.uid)
         ending = state is not None and state.terminating
-        if not ending and not final_phase(pod) and not self._admit(pod):
+        if not ending and not final_phase(pod) and not self._admit(pod, source, labels_sure=labels_sure):
             return
         self._workers.update(
             WorkerUpdate("create", pod, self._store.mirror_of(pod), cause=f"added by source {source}")
@@ -243,19 +247,47 @@ class PodManager:
         if self.rejected(uid) and not ran and self._workers.state(uid) is None:
             self._doors.statuses.remove(uid)
 
-    def _admit(self, pod: Pod) -> bool:
+    def _admit(self, pod: Pod, source: str, *, labels_sure: bool) -> bool:
+        labels_sure = labels_sure or self._doors.look_at_labels is None
         # What was allocated before this daemon began is what runs, whatever the pod asks for now.
         pod = self._doors.allocation.allocated(pod)
         others = [other for other in self.active_pods() if other.metadata.uid != pod.metadata.uid]
-        rejection = self._doors.admission.admit(pod, others)
+        rejection = self._doors.admission.admit(pod, others, labels_sure=labels_sure)
         if rejection is None:
             self._doors.allocation.admitted(pod)
             return True
+        if rejection.by_labels and not labels_sure:
+            self._decide_later(pod.metadata.uid, source)
+            return False
         self._events.pod_event(pod_ref(pod), "Warning", rejection.reason, rejection.message)
         old = self._doors.statuses.get(pod.metadata.uid) or pod.status
         status = rejected_status(pod, old, rejection.reason, rejection.message, self._clock.now())
         self._doors.statuses.set(pod, status)
         return False
+
+    def undecided(self, uid: str) -> bool:
+        """Whether the pod is neither admitted nor refused yet: labels of the node are looked at for it."""
+        return uid in self._undecided
+
+    def _decide_later(self, uid: str, source: str) -> None:
+        if uid not in self._undecided:
+            self._undecided.add(uid)
+            self._tasks.spawn(f"decide {uid}", self._decide(uid, source))
+
+    async def _decide(self, uid: str, source: str) -> None:
+        """Judge a pod by labels that are certain; as its source has it by then."""
+        try:
+            if self._doors.look_at_labels is not None:
+                await self._doors.look_at_labels()
+        finally:
+            self._undecided.discard(uid)
+        pod = self._store.get(uid)
+        if pod is None or self._workers.state(uid) is not None:
+            return
+        self._begin(pod, source, labels_sure=True)
+        if self._admitted(pod):
+            self._doors.allocation.added([pod])
+        self._doors.on_untidy()
 
     # --- what happens to pods -------------------------------------------------
 

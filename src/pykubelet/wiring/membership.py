@@ -246,6 +246,7 @@ class Membership:
             self._clock,
             self._rng,
             self._journal,
+            after=self.node_watch.synced,
             on_gone=on_pod_gone,
         )
         self.mirrors = MirrorPods(

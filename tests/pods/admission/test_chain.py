@@ -34,6 +34,18 @@ def test_first_rejection_ends_it(make_pod):
     assert book.told == [("PodRejected", "web", "R")]
 
 
+def test_a_rejection_by_labels_that_are_not_sure_is_not_told_as_one(make_pod):
+    book = Book()
+    chain = AdmissionChain([Says(Rejection("R", "m", by_labels=True))], book, lambda *each: None)
+    assert chain.admit(make_pod(), [], labels_sure=False) == Rejection("R", "m")
+    assert book.told == [("PodUndecided", "web", "m")]
+    assert chain.admit(make_pod(), []) == Rejection("R", "m")
+    assert book.told[1:] == [("PodRejected", "web", "R")]
+    chain = AdmissionChain([Says(Rejection("R", "m"))], book, lambda *each: None)
+    assert chain.admit(make_pod(), [], labels_sure=False) == Rejection("R", "m")
+    assert book.told[2:] == [("PodRejected", "web", "R")]
+
+
 def test_victims_after_all_agreed(make_pod):
     book, killed = Book(), []
     pod, old = make_pod(), make_pod("old")

@@ -84,13 +84,20 @@ def test_static_pods_run_on_tainted_nodes(make_pod, make_node):
     assert judge(make_pod(annotations=STATIC), make_node(taints=TAINTED)) is None
 
 
-def test_labels_are_looked_up_again(make_pod, make_node):
-    pod = make_pod(nodeSelector={"a": "b"})
-    fresh = Predicates(lambda: make_node(), lambda: make_node(labels={"a": "b"}))
-    assert fresh.admit(pod, []) is None
-    assert Predicates(lambda: make_node(), lambda: None).admit(pod, []).message == AFFINITY
-    short = make_pod(nodeSelector={"a": "b"}, requests={"cpu": "9"})
-    assert fresh.admit(short, []).reason == "OutOfcpu"
+@pytest.mark.parametrize(
+    ("wishes", "by_labels"),
+    [
+        ({}, True),
+        ({"annotations": STATIC}, True),
+        ({"nodeName": "other"}, False),
+        ({"requests": {"cpu": "9"}}, False),
+        ({"os": PodOS(name="windows")}, False),
+    ],
+)
+def test_whether_labels_alone_are_against_a_pod(make_pod, make_node, wishes, by_labels):
+    rejection = judge(make_pod(nodeSelector={"a": "b"}, **wishes), make_node())
+    assert rejection.by_labels is by_labels
+    assert (rejection.message == AFFINITY) is (by_labels or "nodeName" in wishes)
 
 
 def test_critical_pods_push_others_off(make_pod, make_node):

@@ -33,8 +33,11 @@ class AdmissionChain:
         self._journal = journal
         self._preempt = preempt
 
-    def admit(self, pod: Pod, others: Sequence[Pod]) -> Rejection | None:
-        """Ask all; the first rejection ends it and is recorded."""
+    def admit(self, pod: Pod, others: Sequence[Pod], *, labels_sure: bool = True) -> Rejection | None:
+        """Ask all; the first rejection ends it and is recorded.
+
+        Without *labels_sure* one ``by_labels`` is no last word: the caller asks again.
+        """
         rejection = self._judge(pod, others)
         if rejection is None:
             self._journal.record(
@@ -46,6 +49,14 @@ class AdmissionChain:
             )
             return None
         judge, verdict = rejection
+        if verdict.by_labels and not labels_sure:
+            self._journal.record(
+                "PodUndecided",
+                "whether the pod may run here is decided once the node's labels were looked at anew",
+                pod=pod_ref(pod),
+                cause=verdict.message,
+            )
+            return verdict
         self._tell_rejection(pod, judge, verdict)
         return verdict
 

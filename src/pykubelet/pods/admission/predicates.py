@@ -1,6 +1,7 @@
 """The handler that asks what the scheduler would have asked: does the pod fit this node? Pure."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pykubelet.api.admission import Rejection
 from pykubelet.api.core import Pod
@@ -21,20 +22,13 @@ _NAME = Unfit("NodeName", "node(s) didn't match the requested node name")
 _PORTS = Unfit("NodePorts", "node(s) didn't have free ports for the requested pod ports")
 _TAINTS = Unfit("TaintToleration", "node(s) had taints that the pod didn't tolerate")
 
-NodeSource = Callable[[], NodeFacts | None]
-
 
 class Predicates:
     """Resources, affinity, name, ports, taints, in this order; a critical pod may push others off."""
 
-    def __init__(self, node: NodeSource, fresh_node: NodeSource | None = None) -> None:
-        """*node* gives what is known of the node, None if nothing.
-
-        *fresh_node*, where there is one, is asked again when nothing but the labels is
-        against the pod.
-        """
+    def __init__(self, node: Callable[[], NodeFacts | None]) -> None:
+        """*node* gives what is known of the node, None if nothing."""
         self._node = node
-        self._fresh_node = fresh_node
 
     def admit(self, pod: Pod, others: Sequence[Pod]) -> Rejection | Victims | None:
         """See :class:`pykubelet.pods.admission.chain.Judge`."""
@@ -44,19 +38,14 @@ class Predicates:
         rejection = _unsupported(pod, node)
         if rejection is not None:
             return rejection
-        found = self._failures(without_unknown(pod, node.allocatable), others, node)
+        found = failures(without_unknown(pod, node.allocatable), others, node)
         if not found:
             return None
+        if found == [_AFFINITY]:
+            return replace(_AFFINITY.rejection(), by_labels=True)
         if not is_critical(pod):
             return found[0].rejection()
         return _preempt(pod, others, found)
-
-    def _failures(self, pod: Pod, others: Sequence[Pod], node: NodeFacts) -> list[Failure]:
-        found = failures(pod, others, node)
-        if found != [_AFFINITY] or self._fresh_node is None:
-            return found
-        fresh = self._fresh_node()
-        return found if fresh is None else failures(pod, others, fresh)
 
 
 def failures(pod: Pod, others: Sequence[Pod], node: NodeFacts) -> list[Failure]:
