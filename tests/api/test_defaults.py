@@ -86,6 +86,7 @@ def test_volumes():
                 },
                 {"name": "all", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}},
                 {"name": "image", "image": {"reference": "a:1"}},
+                {"name": "disk", "azureDisk": {"diskName": "n", "diskURI": "u", "readOnly": True}},
             ]
         }
     )["volumes"]
@@ -96,6 +97,8 @@ def test_volumes():
     assert volumes[4]["downwardAPI"]["items"][0]["fieldRef"]["apiVersion"] == "v1"
     assert volumes[5]["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"] == 3600
     assert volumes[6]["image"]["pullPolicy"] == "IfNotPresent"
+    filled = {"cachingMode": "ReadWrite", "fsType": "ext4", "kind": "Shared"}
+    assert volumes[7]["azureDisk"] == {"diskName": "n", "diskURI": "u", "readOnly": True, **filled}
 
 
 def test_pod_level_resources():

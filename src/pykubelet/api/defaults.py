@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
+from .cloud_volumes import AzureDiskVolumeSource
 from .core import (
     Container,
     ContainerPort,
@@ -216,6 +217,18 @@ def _projection(source: VolumeProjection) -> VolumeProjection:
     return replace(source, downwardAPI=downward, serviceAccountToken=token)
 
 
+def _azure_disk(disk: AzureDiskVolumeSource | None) -> AzureDiskVolumeSource | None:
+    if disk is None:
+        return None
+    return replace(
+        disk,
+        cachingMode="ReadWrite" if disk.cachingMode is None else disk.cachingMode,
+        fsType="ext4" if disk.fsType is None else disk.fsType,
+        readOnly=bool(disk.readOnly),
+        kind="Shared" if disk.kind is None else disk.kind,
+    )
+
+
 def _volume(volume: Volume) -> Volume:
     if all(getattr(volume, kind) is None for kind in _KINDS):
         return replace(volume, emptyDir=EmptyDirVolumeSource())
@@ -233,6 +246,7 @@ def _volume(volume: Volume) -> Volume:
         volume,
         hostPath=host,
         image=image,
+        azureDisk=_azure_disk(volume.azureDisk),
         secret=_mode(volume.secret),
         configMap=_mode(volume.configMap),
         downwardAPI=downward,

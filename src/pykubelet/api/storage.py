@@ -8,6 +8,13 @@ from typing import Any
 
 import msgspec
 
+from .cloud_volumes import (
+    AWSElasticBlockStoreVolumeSource,
+    AzureDiskVolumeSource,
+    GCEPersistentDiskVolumeSource,
+    PortworxVolumeSource,
+    VsphereVirtualDiskVolumeSource,
+)
 from .core import NodeSelector
 from .events import ObjectReference
 from .meta import Obj, ObjectMeta
@@ -95,6 +102,24 @@ class LocalVolumeSource(Obj):
     fsType: str | None = None
 
 
+class AzureFilePersistentVolumeSource(Obj):
+    """core/v1 AzureFilePersistentVolumeSource."""
+
+    secretName: str = ""
+    shareName: str = ""
+    readOnly: bool = False
+    secretNamespace: str | None = None
+
+
+class CinderPersistentVolumeSource(Obj):
+    """core/v1 CinderPersistentVolumeSource."""
+
+    volumeID: str = ""
+    fsType: str = ""
+    readOnly: bool = False
+    secretRef: SecretReference | None = None
+
+
 class VolumeNodeAffinity(Obj):
     """core/v1 VolumeNodeAffinity."""
 
@@ -116,24 +141,24 @@ class PersistentVolumeSpec(Obj):
     local: LocalVolumeSource | None = None
     hostPath: HostPathVolumeSource | None = None
     nfs: NFSVolumeSource | None = None
-    awsElasticBlockStore: dict[str, Any] | None = None
-    azureDisk: dict[str, Any] | None = None
-    azureFile: dict[str, Any] | None = None
+    awsElasticBlockStore: AWSElasticBlockStoreVolumeSource | None = None
+    azureDisk: AzureDiskVolumeSource | None = None
+    azureFile: AzureFilePersistentVolumeSource | None = None
     cephfs: dict[str, Any] | None = None
-    cinder: dict[str, Any] | None = None
+    cinder: CinderPersistentVolumeSource | None = None
     fc: dict[str, Any] | None = None
     flexVolume: dict[str, Any] | None = None
     flocker: dict[str, Any] | None = None
-    gcePersistentDisk: dict[str, Any] | None = None
+    gcePersistentDisk: GCEPersistentDiskVolumeSource | None = None
     glusterfs: dict[str, Any] | None = None
     iscsi: dict[str, Any] | None = None
     photonPersistentDisk: dict[str, Any] | None = None
-    portworxVolume: dict[str, Any] | None = None
+    portworxVolume: PortworxVolumeSource | None = None
     quobyte: dict[str, Any] | None = None
     rbd: dict[str, Any] | None = None
     scaleIO: dict[str, Any] | None = None
     storageos: dict[str, Any] | None = None
-    vsphereVolume: dict[str, Any] | None = None
+    vsphereVolume: VsphereVirtualDiskVolumeSource | None = None
 
 
 class PersistentVolumeStatus(Obj):

@@ -7,6 +7,7 @@ from . import names
 from .core import Container, PodSpec
 from .fielderrors import FieldErrors
 from .quantity import Quantity
+from .validation_clouds import CLOUD_CHECKS
 from .volumes import (
     ConfigMapProjection,
     ConfigMapVolumeSource,
@@ -239,6 +240,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any, str, FieldErrors], None]]] = {
     "ephemeral": _ephemeral,
     "downwardAPI": _downward,
     "projected": _projected,
+    **CLOUD_CHECKS,
 }
 
 

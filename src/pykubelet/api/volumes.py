@@ -4,6 +4,15 @@ from typing import Any
 
 import msgspec
 
+from .cloud_volumes import (
+    AWSElasticBlockStoreVolumeSource,
+    AzureDiskVolumeSource,
+    AzureFileVolumeSource,
+    CinderVolumeSource,
+    GCEPersistentDiskVolumeSource,
+    PortworxVolumeSource,
+    VsphereVirtualDiskVolumeSource,
+)
 from .meta import LabelSelector, LocalObjectReference, Obj, ObjectMeta
 from .quantity import Quantity
 
@@ -209,25 +218,25 @@ class Volume(Obj):
     csi: CSIVolumeSource | None = None
     nfs: NFSVolumeSource | None = None
     image: ImageVolumeSource | None = None
-    awsElasticBlockStore: dict[str, Any] | None = None
-    azureDisk: dict[str, Any] | None = None
-    azureFile: dict[str, Any] | None = None
+    awsElasticBlockStore: AWSElasticBlockStoreVolumeSource | None = None
+    azureDisk: AzureDiskVolumeSource | None = None
+    azureFile: AzureFileVolumeSource | None = None
     cephfs: dict[str, Any] | None = None
-    cinder: dict[str, Any] | None = None
+    cinder: CinderVolumeSource | None = None
     fc: dict[str, Any] | None = None
     flexVolume: dict[str, Any] | None = None
     flocker: dict[str, Any] | None = None
-    gcePersistentDisk: dict[str, Any] | None = None
+    gcePersistentDisk: GCEPersistentDiskVolumeSource | None = None
     gitRepo: dict[str, Any] | None = None
     glusterfs: dict[str, Any] | None = None
     iscsi: dict[str, Any] | None = None
     photonPersistentDisk: dict[str, Any] | None = None
-    portworxVolume: dict[str, Any] | None = None
+    portworxVolume: PortworxVolumeSource | None = None
     quobyte: dict[str, Any] | None = None
     rbd: dict[str, Any] | None = None
     scaleIO: dict[str, Any] | None = None
     storageos: dict[str, Any] | None = None
-    vsphereVolume: dict[str, Any] | None = None
+    vsphereVolume: VsphereVirtualDiskVolumeSource | None = None
 
 
 class VolumeMount(Obj):

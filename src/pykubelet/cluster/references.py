@@ -83,10 +83,11 @@ def _driver_secrets(volume: Volume) -> Iterator[str]:
     if volume.csi is not None and volume.csi.nodePublishSecretRef is not None:
         yield volume.csi.nodePublishSecretRef.name
     if volume.azureFile is not None:
-        yield _text(volume.azureFile.get("secretName"))
+        yield volume.azureFile.secretName
+    if volume.cinder is not None and volume.cinder.secretRef is not None:
+        yield volume.cinder.secretRef.name
     for source in (
         volume.cephfs,
-        volume.cinder,
         volume.flexVolume,
         volume.iscsi,
         volume.rbd,

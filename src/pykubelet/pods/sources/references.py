@@ -93,8 +93,10 @@ def _in_volume(volume: Volume, kind: str) -> bool:
     if volume.csi is not None and volume.csi.nodePublishSecretRef is not None:
         names.append(volume.csi.nodePublishSecretRef.name)
     if volume.azureFile is not None:
-        names.append(str(volume.azureFile.get("secretName") or ""))
-    for driver in (volume.cephfs, volume.cinder, volume.flexVolume, volume.rbd, volume.scaleIO, volume.iscsi):
+        names.append(volume.azureFile.secretName)
+    if volume.cinder is not None and volume.cinder.secretRef is not None:
+        names.append(volume.cinder.secretRef.name)
+    for driver in (volume.cephfs, volume.flexVolume, volume.rbd, volume.scaleIO, volume.iscsi):
         names.append(_secret_ref(driver))
     names.append(_secret_ref(volume.storageos))
     return any(names)
