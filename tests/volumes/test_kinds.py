@@ -3,7 +3,7 @@ import pytest
 from pykubelet.api import codec
 from pykubelet.api.storage import PersistentVolume
 from pykubelet.api.volumes import Volume
-from pykubelet.volumes import kinds
+from pykubelet.volumes import kinds, migration
 from pykubelet.volumes.spec import VolumeSpec
 
 
@@ -29,9 +29,8 @@ def test_every_kind_is_known_and_named(kind):
             'volume "v" of type persistentVolumeClaim is not supported yet by this kubelet',
         ),
         (
-            "awsElasticBlockStore",
-            'volume "v" of type awsElasticBlockStore is not part of the kubelet any more: '
-            "use the CSI driver ebs.csi.aws.com",
+            "rbd",
+            'volume "v" of type rbd is not part of the kubelet any more: use the CSI driver rbd.csi.ceph.com',
         ),
         ("flocker", 'volume "v" of type flocker is not part of the kubelet any more: use a CSI driver'),
         (
@@ -55,5 +54,5 @@ def test_a_persistent_volume_of_a_kind_that_is_not_here_is_told_as_well(kind):
     assert ("use " in text) == (kind in kinds.GONE)
 
 
-def test_all_that_is_gone_is_a_source():
-    assert set(kinds.GONE) <= set(kinds.SOURCES)
+def test_all_that_is_gone_is_a_source_and_not_translated():
+    assert set(kinds.GONE) <= set(kinds.SOURCES) - set(migration.CLOUDS)

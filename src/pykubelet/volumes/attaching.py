@@ -51,7 +51,7 @@ class Attaching:
         try:
             return await _within(_LIMIT, plugin.exhausted(wanted.resolved.spec))
         except VolumeError as error:
-            log.warning("whether the node has room for volume %s is not known: %s", wanted.key.name, error)
+            log.warning("whether the node has room for volume %s is not known: %s", wanted.called, error)
             return False
 
     async def why(self, wanted: Wanted) -> str:

@@ -77,7 +77,7 @@ def merged(pod: Pod, found: Mapping[str, Resolved]) -> dict[VolumeKey, Wanted]:
     wanted: dict[VolumeKey, Wanted] = {}
     for name in sorted(found):
         resolved = found[name]
-        key = VolumeKey(pod.metadata.uid, resolved.plugin, resolved.spec.name)
+        key = VolumeKey(pod.metadata.uid, resolved.plugin, resolved.spec.directory)
         before = wanted.get(key)
         specs = {**(before.specs if before is not None else {}), name: resolved.spec}
         if before is not None and before.resolved is not None and resolved.spec.read_only:

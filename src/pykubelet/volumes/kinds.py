@@ -5,6 +5,7 @@ from typing import Final
 
 from pykubelet.api.volumes import Volume
 
+CSI: Final = "csi"
 EMPTY_DIR: Final = "emptyDir"
 HOST_PATH: Final = "hostPath"
 IMAGE: Final = "image"
@@ -16,24 +17,18 @@ PROJECTED: Final = "projected"
 #: Every source that a volume can name, in the API's words.
 SOURCES: Final = tuple(field for field in Volume.__struct_fields__ if field != "name")
 
-#: Sources that left the kubelet, and the CSI driver that took over ("" where none did).
+#: Sources that left the kubelet and are not translated either (:mod:`.migration`), and the CSI driver
+#: that does the like ("" where none does).
 GONE: Final = MappingProxyType(
     {
-        "awsElasticBlockStore": "ebs.csi.aws.com",
-        "azureDisk": "disk.csi.azure.com",
-        "azureFile": "file.csi.azure.com",
         "cephfs": "cephfs.csi.ceph.com",
-        "cinder": "cinder.csi.openstack.org",
         "flocker": "",
-        "gcePersistentDisk": "pd.csi.storage.gke.io",
         "glusterfs": "",
         "photonPersistentDisk": "",
-        "portworxVolume": "pxd.portworx.com",
         "quobyte": "csi.quobyte.com",
         "rbd": "rbd.csi.ceph.com",
         "scaleIO": "csi-vxflexos.dellemc.com",
         "storageos": "csi.storageos.com",
-        "vsphereVolume": "csi.vsphere.vmware.com",
     }
 )
 

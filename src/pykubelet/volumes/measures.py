@@ -71,7 +71,15 @@ class Measures:
         self._staging: dict[str, float] = {}
 
     def operation(
-        self, kind: Kind, plugin: str, device: str, seconds: float, *, block: bool, good: bool
+        self,
+        kind: Kind,
+        plugin: str,
+        device: str,
+        seconds: float,
+        *,
+        block: bool,
+        good: bool,
+        migrated: bool = False,
     ) -> None:
         """An operation took *seconds*; staging counts with the mount that follows."""
         names = _OPERATIONS.get(kind)
@@ -85,7 +93,8 @@ class Measures:
         elif kind == "unstage":
             self._staging.pop(device, None)
         status = "success" if good else "fail-unknown"
-        self._operations.labels(plugin, names[block], status, "false").observe(seconds)
+        told = "true" if migrated else "false"
+        self._operations.labels(plugin, names[block], status, told).observe(seconds)
 
     def mounted(self, plugin: str, seconds: float) -> None:
         """A volume is there *seconds* after it was asked for."""

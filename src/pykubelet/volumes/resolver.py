@@ -6,7 +6,7 @@ from pykubelet.api.core import Pod
 from pykubelet.api.volumes import Volume
 from pykubelet.base.errors import VolumeError
 
-from . import kinds
+from . import kinds, migration
 from .desired import CLAIMS, named
 from .doors import Claims
 from .plugin import PersistentPlugin
@@ -24,11 +24,12 @@ class Resolver:
         self._claims = claims
         self._plugins = {kind: plugin for plugin in plugins for kind in plugin.kinds}
         self._simple = simple
+        self._migrated = frozenset(migration.CLOUDS if kinds.CSI in self._plugins else ())
 
     @property
     def sources(self) -> frozenset[str]:
         """The kinds of volume that must be resolved."""
-        return frozenset(self._plugins).intersection(kinds.SOURCES) | CLAIMS
+        return frozenset(self._plugins).intersection(kinds.SOURCES) | CLAIMS | self._migrated
 
     async def resolve(self, pod: Pod, volume: Volume) -> Resolved:
         """Find it out, asking anew.
@@ -37,6 +38,8 @@ class Resolver:
         """
         claimed = any(getattr(volume, source) is not None for source in CLAIMS)
         spec = await self._claims.resolve(pod, volume) if claimed else VolumeSpec(volume)
+        if self._migrated:
+            spec = migration.translate(spec, pod.metadata.namespace)
         found = spec.kinds
         if len(found) != 1:
             raise VolumeError(f'volume "{spec.name}" {named(found)}', left="unchanged")
@@ -52,5 +55,5 @@ class Resolver:
             device,
             attachable=device is not None and await plugin.attachable(spec),
             republished=plugin.republishes(spec),
-            expandable=plugin.expandable and spec.pv is not None,
+            expandable=plugin.expandable and spec.pv is not None and not spec.inline,
         )

@@ -6,6 +6,7 @@ from typing import Final
 
 from pykubelet.api.storage import PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec
 from pykubelet.api.volumes import Volume
+from pykubelet.base.layout import escape_plugin
 
 from . import kinds
 
@@ -28,14 +29,33 @@ class VolumeSpec:
 
     #: As the pod's spec has it.
     volume: Volume
-    #: What its claim is bound to; None for sources that the pod names itself.
+    #: What its claim is bound to, or what stands for a cloud provider's volume that the pod names
+    #: itself; None for all other sources that the pod names itself.
     pv: PersistentVolume | None = None
     claim: PersistentVolumeClaim | None = None
+    #: The kind of *pv* (``awsElasticBlockStore``) before it was translated for the CSI driver that took
+    #: over; empty for all others.
+    migrated_from: str = ""
 
     @property
     def name(self) -> str:
-        """The name its directories have: the persistent volume's, else the pod's own for it."""
+        """What events call it: the persistent volume's name, else the pod's own for it."""
         return self.pv.metadata.name if self.pv is not None else self.volume.name
+
+    @property
+    def directory(self) -> str:
+        """The name that its directories have; names of translated volumes may have slashes."""
+        return escape_plugin(self.name)
+
+    @property
+    def migrated(self) -> bool:
+        """Whether it is a cloud provider's, translated for a CSI driver."""
+        return bool(self.migrated_from)
+
+    @property
+    def inline(self) -> bool:
+        """Whether the pod names it itself."""
+        return self.volume.persistentVolumeClaim is None and self.volume.ephemeral is None
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -68,6 +88,8 @@ class VolumeSpec:
     def read_only(self) -> bool:
         """Whether the pod asks for reading only; what a PV's own source says is its plug-in's business."""
         source = self.volume.persistentVolumeClaim
+        if self.pv is not None and self.inline:
+            return self.pv.spec.csi is not None and self.pv.spec.csi.readOnly
         if self.pv is not None:
             return source is not None and source.readOnly
         own = self.volume.csi or self.volume.nfs

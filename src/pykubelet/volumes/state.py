@@ -24,7 +24,7 @@ Attachment = Literal["no", "yes", "uncertain"]
 class VolumeKey(NamedTuple):
     """One volume of one pod; *plugin* is the plug-in's name (``kubernetes.io/empty-dir``).
 
-    *name* is the persistent volume's, where there is one.
+    *name* is the persistent volume's, where there is one, as its directories have it.
     """
 
     uid: str
@@ -80,6 +80,16 @@ class Wanted:
     def names(self) -> tuple[str, ...]:
         """What the pod's spec calls it; several volumes may lead to one persistent volume."""
         return tuple(self.specs) or (self.volume.name,)
+
+    @property
+    def called(self) -> str:
+        """What events call it."""
+        return self.resolved.spec.name if self.resolved is not None else self.key.name
+
+    @property
+    def migrated(self) -> bool:
+        """Whether it is a cloud provider's, translated for a CSI driver."""
+        return self.resolved is not None and self.resolved.spec.migrated
 
     @property
     def device(self) -> Device | None:

@@ -61,7 +61,9 @@ def _story(book: Book, attachments: Attachments, key: VolumeKey, now: float) -> 
     came = book.since(key)
     story = VolumeStory(key.name, key.plugin, state, now - came if came is not None else 0.0)
     if wanted is not None and wanted.resolved is not None and wanted.resolved.spec.pv is not None:
-        story = replace(story, claim=_claim(wanted.pod, wanted.volume), persistent_volume=key.name)
+        spec = wanted.resolved.spec
+        name = "" if spec.inline else spec.name
+        story = replace(story, claim=_claim(wanted.pod, wanted.volume), persistent_volume=name)
     if state == "attaching" and wanted is not None:
         asked = book.wants.asked_since(key)
         story = replace(

@@ -79,12 +79,14 @@ class Telling:
             self.record(f"{_DECISIONS[order.kind]}Done", text, order.target, order, cause=cause)
 
     def _behind(self, target: Target) -> str:
-        """What a claim turned out to be."""
+        """What was found behind it."""
         found = self._book.wants.resolutions.get(target) if isinstance(target, SourceKey) else None
         if found is None or found.spec.pv is None:
             return ""
         device = f" ({found.device.unique_name})" if found.device is not None else ""
-        return f", it is the persistent volume {found.spec.name}{device}"
+        what = "it is" if found.spec.inline else "it is the persistent volume"
+        how = f", translated from {found.spec.migrated_from}" if found.spec.migrated else ""
+        return f", {what} {found.spec.name}{device}{how}"
 
     def failed(
         self,
@@ -125,7 +127,7 @@ class Telling:
             self._event(order, wanted, error, text)
         elif wanted is not None and order.kind == "expand":
             reason = "VolumeResizeFailed"
-            message = f'NodeExpandVolume.NodeExpandVolume failed for volume "{wanted.key.name}" : {text}'
+            message = f'NodeExpandVolume.NodeExpandVolume failed for volume "{wanted.called}" : {text}'
             self._events.pod_event(pod_ref(wanted.pod), "Warning", reason, message)
 
     def _event(self, order: Order, wanted: Wanted, error: Exception, text: str) -> None:
@@ -136,25 +138,25 @@ class Telling:
         prefix = "MapVolume" if block else "MountVolume"
         # As upstream, whose check comes before there is an operation on the device.
         reason = "FailedMapVolume" if block and not step.startswith("NodeAffinity") else "FailedMount"
-        message = f'{prefix}.{failed} for volume "{wanted.key.name}" : {text}'
+        message = f'{prefix}.{failed} for volume "{wanted.called}" : {text}'
         self._events.pod_event(pod_ref(wanted.pod), "Warning", reason, message)
 
     def mapped(self, wanted: Wanted, volume: MountedVolume, map_path: str) -> None:
         """A pod got a block device."""
         link = volume.device_path.rpartition("/")[0]
         for what in (f'globalMapPath "{map_path}"', f'volumeMapPath "{link}"'):
-            message = f'MapVolume.MapPodDevice succeeded for volume "{wanted.key.name}" {what}'
+            message = f'MapVolume.MapPodDevice succeeded for volume "{wanted.called}" {what}'
             self._events.pod_event(pod_ref(wanted.pod), "Normal", "SuccessfulMountVolume", message)
 
     def expanded(self, wanted: Wanted, spec: VolumeSpec) -> None:
         """The driver let a volume have its new size; *spec* has the claim as it is now."""
-        message = f'MountVolume.NodeExpandVolume succeeded for volume "{wanted.key.name}" {self._node}'
+        message = f'MountVolume.NodeExpandVolume succeeded for volume "{wanted.called}" {self._node}'
         self._of_size(wanted, spec, "Normal", "FileSystemResizeSuccessful", message)
 
     def not_expanded(self, wanted: Wanted, spec: VolumeSpec) -> None:
         """A volume grew that the pod only reads."""
         why = "requested read-only file system"
-        message = f'MountVolume.NodeExpandVolume failed for volume "{wanted.key.name}" {why}'
+        message = f'MountVolume.NodeExpandVolume failed for volume "{wanted.called}" {why}'
         self._of_size(wanted, spec, "Warning", "FileSystemResizeFailed", message)
 
     def _of_size(
@@ -190,7 +192,10 @@ class Telling:
         else:
             return
         label = plugin_label(plugin, wanted, device)
-        self._measures.operation(order.kind, label, device, seconds, block=block, good=good)
+        migrated = wanted is not None and wanted.migrated
+        self._measures.operation(
+            order.kind, label, device, seconds, block=block, good=good, migrated=migrated
+        )
 
     def record(
         self,

@@ -106,7 +106,7 @@ class Work:
         )
         before = wants.resolutions.get(source)
         wants.resolutions.done(source, resolved)
-        name = VolumeKey(source.uid, resolved.plugin, resolved.spec.name).unique_name
+        name = VolumeKey(source.uid, resolved.plugin, resolved.spec.directory).unique_name
         self._book.sizes.learn(resolved.device.unique_name if resolved.device else name, resolved.spec)
         return before is None or (before.spec.name, before.device, before.attachable) != (
             resolved.spec.name,

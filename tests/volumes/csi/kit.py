@@ -74,7 +74,7 @@ class Objects:
             raise VolumeError(f'secrets "{name}" not found', left="unchanged")
         return self.secrets[namespace, name]
 
-    def has_driver(self, **spec):
+    def has_driver(self, driver=DRIVER, **spec):
         """Let there be a CSIDriver, as the API server fills it in."""
         filled = {
             "attachRequired": False,
@@ -83,12 +83,12 @@ class Objects:
             "volumeLifecycleModes": ["Persistent"],
             "requiresRepublish": False,
         }
-        self.drivers[DRIVER] = CSIDriver(spec=CSIDriverSpec(**(filled | spec)))
+        self.drivers[driver] = CSIDriver(spec=CSIDriverSpec(**(filled | spec)))
 
-    def attach(self, handle="h", *, attached=True, error=None, **metadata):
+    def attach(self, handle="h", *, driver=DRIVER, attached=True, error=None, **metadata):
         """Let the volume be attached to the node."""
         status = VolumeAttachmentStatus(attached=attached, attachmentMetadata=metadata, attachError=error)
-        self.attachments[attachment_name(handle, DRIVER, NODE)] = VolumeAttachment(status=status)
+        self.attachments[attachment_name(handle, driver, NODE)] = VolumeAttachment(status=status)
 
     def has_secret(self, namespace, name, **data):
         self.secrets[namespace, name] = Secret(
@@ -125,11 +125,14 @@ class Clients:
     def __init__(self):
         self.endpoints: dict[str, str] = {}
         self.refreshed: list[str] = []
+        #: Whether each client was for a volume that was translated for its driver.
+        self.migrated: list[bool] = []
         self.timeout = 20.0
 
-    def client(self, name):
+    def client(self, name, *, migrated=False):
         if name not in self.endpoints:
             raise DriverNotFoundError(name)
+        self.migrated.append(migrated)
         return CsiClient(name, self.endpoints[name], clock=SystemClock(), timeout=self.timeout)
 
     async def refresh(self, name):
@@ -162,6 +165,11 @@ class Node:
         self.clients.endpoints[DRIVER] = driver.endpoint
         self.label = no_label
         self.restart()
+
+    def calls_itself(self, driver: str) -> None:
+        """Let the driver be registered under another name."""
+        self.driver.files.set(name=driver)
+        self.clients.endpoints = {driver: self.driver.endpoint}
 
     def restart(self) -> CsiPlugin:
         self.means = Means(

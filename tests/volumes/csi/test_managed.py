@@ -2,86 +2,23 @@
 
 import asyncio
 import os
-from contextlib import asynccontextmanager
 
 import pytest
 from tests.csidriver import disk
 from tests.csidriver.driver import CsiDriver
+from tests.volumes.csi.joined import Joined, path_of, pod_of
 from tests.volumes.csi.kit import DRIVER, claimed, inline
-from tests.volumes.fake_driver import Cluster
-from tests.volumes.managed import Node as Managed
 from tests.volumes.managed import until
-
-from pykubelet.api.core import Container, Pod, PodSpec
-from pykubelet.api.meta import ObjectMeta
-from pykubelet.api.volumes import VolumeDevice, VolumeMount
 
 pytestmark = pytest.mark.integration
 
 NAME = f"kubernetes.io/csi/{DRIVER}^h"
 
 
-def pod_of(uid, spec):
-    """A pod whose container has the volume."""
-    name = spec.volume.name
-    container = Container(name="box")
-    if spec.block:
-        container.volumeDevices = [VolumeDevice(name=name, devicePath="/dev/x")]
-    else:
-        container.volumeMounts = [VolumeMount(name=name, mountPath="/data")]
-    return Pod(
-        metadata=ObjectMeta(name=f"web-{uid}", namespace="shop", uid=uid),
-        spec=PodSpec(serviceAccountName="clerk", volumes=[spec.volume], containers=[container]),
-    )
-
-
-class Joined:
-    """A manager on a node with one driver; *start* makes a new one, as after a kill."""
-
-    def __init__(self, node):
-        self.node, self.cluster = node, Cluster()
-        self.managed = Managed(node.layout.root)
-        self.managed.layout = node.layout
-
-    def has(self, spec):
-        self.cluster.bound["data"] = (spec.pv, None)
-
-    async def start(self):
-        plugin = self.node.restart()
-        return await self.managed.start(persistent=[plugin], claims=self.cluster, attachments=self.cluster)
-
-    async def stop(self):
-        await self.managed.manager.stop()
-
-    @asynccontextmanager
-    async def life(self):
-        yield await self.start()
-        await self.stop()
-
-    async def run(self, *pods):
-        """Let exactly these pods be there, and have their volumes."""
-        gone = [pod for pod in self.managed.pods if pod not in pods]
-        self.managed.pods = list(pods)
-        manager = self.managed.manager
-        for pod in pods:
-            await manager.wait_ready(pod)
-        for pod in gone:
-            await manager.wait_gone(pod)
-
-    def left(self):
-        return [
-            path for path in self.node.tree() if any(part in path for part in ("pv-1", "scratch", "vol_data"))
-        ]
-
-
 @pytest.fixture
 def joined(node):
     node.objects.has_driver()
     return Joined(node)
-
-
-def path_of(joined, pod):
-    return next(iter(joined.managed.manager.mounted(pod.metadata.uid).values()))
 
 
 async def test_two_pods_have_one_volume(joined):

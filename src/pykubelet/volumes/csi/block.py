@@ -46,7 +46,8 @@ class Block:
         pv, source = persistent(spec)
         driver = await means.objects.driver(source.driver)
         publish_context = await means.attached(source, driver)
-        client = means.client(source.driver, f"{HEAD}blockMapper.SetUpDevice failed to get CSI client: ")
+        text = f"{HEAD}blockMapper.SetUpDevice failed to get CSI client: "
+        client = means.client(source.driver, text, migrated=spec.migrated)
         can = await capabilities(client, f"{HEAD}{_STAGE} {_CHECK}")
         stages = Capability.STAGE_UNSTAGE_VOLUME in can
         text = f"{HEAD}failed to get NodeStageSecretRef {{}}"
@@ -110,7 +111,8 @@ class Block:
         attachment = attachment_name(source.volumeHandle, source.driver, means.node)
         text = f"{HEAD}blockMapper.MapPodDevice failed to get volume attachment [id={attachment}]: "
         publish_context = await means.publish_context(source, driver, text)
-        client = means.client(source.driver, f"{HEAD}blockMapper.MapPodDevice failed to get CSI client: ")
+        text = f"{HEAD}blockMapper.MapPodDevice failed to get CSI client: "
+        client = means.client(source.driver, text, migrated=spec.migrated)
         volume_context = dict(source.volumeAttributes)
         if context.wants_pod_info(driver):
             volume_context |= context.pod_info(pod, ephemeral=False)

@@ -24,7 +24,7 @@ async def expand(means: Means, spec: VolumeSpec, pod: Pod, size: Quantity) -> No
     :raises VolumeError: it could not even be asked.
     """
     pv, source = persistent(spec)
-    client = means.client(source.driver, "")
+    client = means.client(source.driver, "", migrated=spec.migrated)
     can = await capabilities(client, f"{_FAILED} check if node supports expansion : ")
     if Capability.EXPAND_VOLUME not in can:
         text = f"NodeExpand is not supported by the CSI driver {source.driver}"

@@ -47,7 +47,8 @@ class Filesystem:
         pv, source = persistent(spec)
         driver = await means.objects.driver(source.driver)
         publish_context = await means.attached(source, driver)
-        client = means.client(source.driver, f"{HEAD}attacher.MountDevice {_NO_CLIENT}")
+        text = f"{HEAD}attacher.MountDevice {_NO_CLIENT}"
+        client = means.client(source.driver, text, migrated=spec.migrated)
         can = await capabilities(client, "")
         stages = Capability.STAGE_UNSTAGE_VOLUME in can
         reference = source.nodeStageSecretRef if stages else None
@@ -119,7 +120,8 @@ class Filesystem:
         """
         means, uid = self._means, pod.metadata.uid
         source = source_of(spec, pod)
-        client = means.client(source.driver, f"{HEAD}{_SET_UP} get CSI client: ")
+        text = f"{HEAD}{_SET_UP} get CSI client: "
+        client = means.client(source.driver, text, migrated=spec.migrated)
         driver = await means.objects.driver(source.driver)
         refused = lifecycle.refusal(source.driver, driver, source.lifecycle)
         if refused:

@@ -31,8 +31,8 @@ HEAD: Final = f"{PLUGIN}: "
 class Clients(Protocol):
     """The drivers that are registered now."""
 
-    def client(self, name: str) -> CsiClient:
-        """Calls to that driver; made for one operation.
+    def client(self, name: str, *, migrated: bool = False) -> CsiClient:
+        """Calls to that driver; made for one operation. *migrated* tells metrics of the volume.
 
         :raises DriverNotFoundError: there is no such driver now.
         """
@@ -75,13 +75,15 @@ class Means:
         """The result of *work*, which blocks."""
         return await self.apart.run(work)
 
-    def client(self, driver: str, text: str) -> CsiClient:
+    def client(self, driver: str, text: str, *, migrated: bool = False) -> CsiClient:
         """Calls to the driver; *text* stands before the cause when it is away.
+
+        *migrated*: for a volume that was translated for the driver.
 
         :raises VolumeError: it is not registered now.
         """
         try:
-            return self.clients.client(driver)
+            return self.clients.client(driver, migrated=migrated)
         except DriverNotFoundError as error:
             raise DriverAwayError(f"{text}{error}", driver) from None
 

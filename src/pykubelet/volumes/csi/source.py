@@ -71,7 +71,8 @@ def persistent(spec: VolumeSpec) -> tuple[PersistentVolume, CSIPersistentVolumeS
     if spec.pv is None or source is None:
         raise unchanged(f"{HEAD}volume source not found in volume.Spec")
     check_name("driver", source.driver)
-    check_name("volume", spec.name)
+    # Whoever names a cloud provider's volume chooses its name, which has slashes.
+    check_name("volume", spec.directory if spec.inline else spec.name)
     if not source.volumeHandle:
         raise unchanged(f"{HEAD}spec.csi.volumeHandle of persistent volume {spec.name} is empty")
     return spec.pv, source
