@@ -181,6 +181,32 @@ async def test_pods_that_name_the_disk_themselves(joined):
     assert node.count("NodeUnpublishVolume") >= 2
 
 
+async def test_a_path_with_spaces_and_brackets(joined):
+    """Found again by its data file, or, where that is damaged, by what is mounted there."""
+    node, driver = joined.node, "csi.vsphere.vmware.com"
+    node.calls_itself(driver)
+    node.objects.has_driver(driver, attachRequired=True)
+    handle = "[data store] kube vols/a\\b.vmdk"
+    pod = pod_of("uid-1", own("vsphereVolume", {"volumePath": handle}))
+    async with joined.life():
+        attach(joined, driver, handle)
+        await joined.run(pod)
+        path = Path(path_of(joined, pod).host_path)
+        assert path.parent.name == f"{driver}-{handle}".replace("/", "~")
+        (path / "file").write_text("kept")
+    (path.parent / "vol_data.json").write_text("")
+    async with joined.life():
+        attach(joined, driver, handle)
+        await joined.run(pod)
+        assert (path / "file").read_text() == "kept"
+        assert node.count("NodeUnpublishVolume") == 0
+    (path.parent / "vol_data.json").unlink()
+    joined.managed.pods = []
+    async with joined.life():
+        await until(lambda: node.count("NodeUnstageVolume") == 1)
+        await until(lambda: joined.left(f"{driver}-") == [])
+
+
 async def test_what_has_no_translation(joined):
     spec = own("azureDisk", {"diskName": "it", "diskURI": URI, "kind": "Shared"})
     bad, good = (
