@@ -36,7 +36,7 @@ from pykubelet.node.iptables import IptablesChains
 from pykubelet.node.pod_cidr import PodCidr
 from pykubelet.observe.health import RuntimeHealth
 from pykubelet.observe.observer import Observer
-from pykubelet.pods.admission import AdmissionChain
+from pykubelet.pods.admission import AdmissionChain, Rejections
 from pykubelet.pods.execute import Executor
 from pykubelet.pods.gated import gated
 from pykubelet.pods.housekeeping import Housekeeping, HousekeepingDoors
@@ -301,7 +301,10 @@ class Kubelet:
             metrics=self.probe_metrics,
         )
         preemption = Preemption(clock, events, self._tasks, killer=lambda: self.manager)
-        admission = admission_chain(self._loaded, self.host, self.node, journal, preemption.make_room)
+        self.rejections = Rejections(self.metrics)
+        admission = admission_chain(
+            self._loaded, self.host, self.node, journal, preemption.make_room, self.rejections
+        )
         self.resizing = self._make_resizing(admission)
         self.reasons = ReasonCache()
         self.crash_loop = crash_loop_of(self._loaded)
@@ -399,6 +402,7 @@ class Kubelet:
                 network_error=self.health.network_error,
                 active_pods=lambda: self.manager.active_pods(),
                 wanted=lambda uid: self.store.get(uid) is not None,
+                on_refused=self.rejections.count,
             ),
         )
 

@@ -57,6 +57,7 @@ class World(Told):
         #: By new sandbox, whether all went well.
         self.sandboxes_made: list[bool] = []
         self.resizing = Resizing(self.clock, self, self.cgroups)
+        self.refused: list[str] = []
         executor = Executor(
             self.clock,
             self,
@@ -88,6 +89,7 @@ class World(Told):
                 network_error=lambda: self.network,
                 active_pods=list,
                 wanted=lambda uid: self.wanted,
+                on_refused=self.refused.append,
             ),
         )
 
@@ -241,6 +243,7 @@ async def test_volumes_that_are_missing_keep_the_pod_waiting(world, real, events
 async def test_a_pod_whose_volume_the_node_has_no_room_for_is_refused(world) -> None:
     world.volumes.error = VolumeLimitError("no more", real=False)
     outcome = await world.sync(pod())
+    assert world.refused == ["VolumeAttachmentLimitExceeded"]
     assert outcome.terminal
     assert world.events == [("VolumeAttachmentLimitExceeded", "no more")]
     status = world.statuses.get("u")

@@ -10,9 +10,10 @@ from pykubelet.api.meta import ObjectMeta
 from pykubelet.api.quantity import Quantity
 from pykubelet.base.clock import SystemClock
 from pykubelet.base.journal import NullJournal
+from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import TaskOwner
 from pykubelet.config import load
-from pykubelet.pods.admission import Victims
+from pykubelet.pods.admission import Rejections, Victims
 from pykubelet.wiring.admission import Preemption, admission_chain
 from pykubelet.wiring.startup import StartError
 
@@ -30,13 +31,19 @@ def chain(host, tmp_path, sysctl):
         allocatable={"pods": Quantity.of(1)},
         supplemental_groups_policy=False,
     )
-    return admission_chain(loaded, host, node, NullJournal(), lambda pod, victims: None)
+    metrics = Metrics()
+    judges = admission_chain(
+        loaded, host, node, NullJournal(), lambda pod, victims: None, Rejections(metrics)
+    )
+    return judges, metrics
 
 
 def test_a_pod_that_may_run(host, tmp_path):
-    judges = chain(host, tmp_path, "net.core.somaxconn")
+    judges, metrics = chain(host, tmp_path, "net.core.somaxconn")
     assert judges.admit(pod("web"), []) is None
     assert judges.admit(pod("web"), [pod("other")]).reason == "OutOfpods"
+    assert judges.admit_resized(pod("web"), [pod("other")]).reason == "OutOfpods"
+    assert b'kubelet_admission_rejections_total{reason="OutOfpods"} 1.0\n' in metrics.render()
 
 
 def test_a_sysctl_that_would_be_everybodys(host, tmp_path):

@@ -67,6 +67,8 @@ class SyncDoors:
     active_pods: Callable[[], Sequence[Pod]]
     #: Whether a source still has the pod.
     wanted: Callable[[str], bool]
+    #: A pod was refused after all; hears the reason.
+    on_refused: Callable[[str], None] = lambda reason: None
 
 
 class PodSyncer:
@@ -208,6 +210,7 @@ class PodSyncer:
         self._events.pod_event(pod_ref(pod), "Warning", reason, message)
         old = self._doors.statuses.get(pod.metadata.uid) or pod.status
         self._doors.statuses.set(pod, rejected_status(pod, old, reason, message, self._clock.now()))
+        self._doors.on_refused(reason)
         return SyncOutcome(terminal=True, cause=message)
 
     async def _ensure_cgroup(self, pod: Pod, observed: ObservedPod) -> tuple[str, bool, InForce | None]:

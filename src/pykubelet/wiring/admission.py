@@ -16,6 +16,7 @@ from pykubelet.pods.admission import (
     AppArmor,
     PodFeatures,
     Predicates,
+    Rejections,
     SysctlAllowList,
     Victims,
     preempted,
@@ -27,7 +28,12 @@ from pykubelet.wiring.startup import StartError
 
 
 def admission_chain(
-    loaded: Loaded, host: Host, node: NodeInfo, journal: Journal, preempt: Callable[[Pod, Victims], None]
+    loaded: Loaded,
+    host: Host,
+    node: NodeInfo,
+    journal: Journal,
+    preempt: Callable[[Pod, Victims], None],
+    rejections: Rejections,
 ) -> AdmissionChain:
     """The handlers that judge a pod on this node, in upstream's order.
 
@@ -48,6 +54,7 @@ def admission_chain(
         ],
         journal,
         preempt,
+        rejections.count,
     )
 
 

@@ -6,6 +6,7 @@ from .features import PodFeatures
 from .node import NodeFacts, Taint
 from .predicates import Predicates
 from .preemption import Victims, choose_victims, preempted
+from .rejections import Rejections
 from .sysctls import SysctlAllowList, safe_sysctls
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "NodeFacts",
     "PodFeatures",
     "Predicates",
+    "Rejections",
     "SysctlAllowList",
     "Taint",
     "Victims",

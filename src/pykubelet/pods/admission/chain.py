@@ -23,15 +23,22 @@ class AdmissionChain:
     """The handlers in upstream's order; itself an :class:`pykubelet.pods.doors.AdmitHandler`."""
 
     def __init__(
-        self, judges: Sequence[Judge], journal: Journal, preempt: Callable[[Pod, Victims], None]
+        self,
+        judges: Sequence[Judge],
+        journal: Journal,
+        preempt: Callable[[Pod, Victims], None],
+        on_rejected: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """*preempt* is called after all handlers agreed, with the admitted pod and who has to end for it.
+        """*on_rejected* hears the reason of each rejection that is recorded.
+
+        *preempt* is called after all handlers agreed, with the admitted pod and who has to end for it.
 
         It must not block: it has the victims killed through ``PodKiller``.
         """
         self._judges = tuple(judges)
         self._journal = journal
         self._preempt = preempt
+        self._on_rejected = on_rejected
 
     def admit(self, pod: Pod, others: Sequence[Pod], *, labels_sure: bool = True) -> Rejection | None:
         """Ask all; the first rejection ends it and is recorded.
@@ -58,6 +65,7 @@ class AdmissionChain:
             )
             return verdict
         self._tell_rejection(pod, judge, verdict)
+        self._on_rejected(verdict.reason)
         return verdict
 
     def admit_resized(self, pod: Pod, others: Sequence[Pod]) -> Rejection | None:
