@@ -8,6 +8,7 @@ from pykubelet.api.volumes import (
     ConfigMapVolumeSource,
     CSIVolumeSource,
     EmptyDirVolumeSource,
+    HostPathVolumeSource,
     PersistentVolumeClaimVolumeSource,
     SecretVolumeSource,
     Volume,
@@ -20,6 +21,7 @@ from pykubelet.volumes import VolumeManager
 _FIELDS = {
     ConfigMapVolumeSource: "configMap",
     CSIVolumeSource: "csi",
+    HostPathVolumeSource: "hostPath",
     PersistentVolumeClaimVolumeSource: "persistentVolumeClaim",
     SecretVolumeSource: "secret",
 }

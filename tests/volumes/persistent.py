@@ -1,6 +1,7 @@
 """What tests of persistent volumes share: specs, pods, takers of events, mounts whose server is gone."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,30 @@ needs_fuse = pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="needs /d
 
 def dead_mount(path):
     """Mount a FUSE file system on *path* and end what serves it: every look answers ENOTCONN."""
-    served = os.open("/dev/fuse", os.O_RDWR)
+    os.close(_mount_fuse(path))
+
+
+@contextmanager
+def hanging_mount(path):
+    """Mount a FUSE file system on *path* that never answers: every look hangs, until the context's end."""
+    served = _mount_fuse(path)
     try:
-        options = f"fd={served},rootmode=40000,user_id=0,group_id=0"
-        syscalls.mount("gone", str(path), "fuse", 0, options)
+        yield
     finally:
+        syscalls.umount2(str(path), syscalls.MNT_DETACH)
+        # What hangs comes back now, with ENOTCONN.
         os.close(served)
+
+
+def _mount_fuse(path):
+    served = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={served},rootmode=40000,user_id=0,group_id=0"
+    try:
+        syscalls.mount("gone", str(path), "fuse", 0, options)
+    except OSError:
+        os.close(served)
+        raise
+    return served
 
 
 def spec_of(name="pv-1", *, read_only=False, annotations=None, **fields):

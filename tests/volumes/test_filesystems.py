@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from tests.volumes.persistent import StandIns
 
-from pykubelet.base.apart import Apart
 from pykubelet.base.errors import ExpandError, VolumeError
 from pykubelet.volumes import commands, filesystems
+from pykubelet.volumes.patient_threads import PatientThreads
 
 
 @pytest.fixture
@@ -28,7 +28,11 @@ def device(tmp_path):
 
 
 def mount(device, kind="", options=()):
-    asyncio.run(filesystems.format_and_mount(device, "/target", kind, options, apart=Apart("test")))
+    asyncio.run(
+        filesystems.format_and_mount(
+            device, "/target", kind, options, looks=PatientThreads("test", at_once=9, given_up=9)
+        )
+    )
 
 
 PROBE = "blkid -p -s TYPE -s PTTYPE -o export"

@@ -50,7 +50,7 @@ def tree(tmp_path):
 
 async def test_the_pods_group_and_policy_are_followed(tree):
     events = Events()
-    change = GroupChange(HandClock(), events, Apart("test"))
+    change = GroupChange(HandClock(), events)
     assert await change.apply(str(tree), pod_of(None)) == 0
     assert await change.apply(str(tree), pod_of()) == 21
     assert os.stat(tree / "0").st_gid == 7
@@ -75,7 +75,7 @@ async def test_a_long_change_is_told_of_and_stops_with_its_waiter(tree, monkeypa
             raise
 
     monkeypatch.setattr(ownership.Progress, "step", slow)
-    change = GroupChange(clock, events, Apart("test"))
+    change = GroupChange(clock, events)
     waiting = asyncio.get_running_loop().create_task(change.apply(str(tree), pod_of()))
     assert await asyncio.to_thread(reached.wait, 10)
     for wait in (30.0, 60.0):
@@ -102,7 +102,7 @@ async def test_a_long_change_is_told_of_and_stops_with_its_waiter(tree, monkeypa
 
 
 async def test_errors_come_through(tmp_path):
-    change = GroupChange(HandClock(), Events(), Apart("test"))
+    change = GroupChange(HandClock(), Events())
     with pytest.raises(FileNotFoundError):
         await change.apply(str(tmp_path / "missing"), pod_of())
 

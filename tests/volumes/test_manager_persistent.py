@@ -717,7 +717,7 @@ async def test_a_server_that_trusts_no_foreign_root_keeps_its_mount(lab, monkeyp
 async def test_mounts_that_hang_hold_up_no_other_volumes(tmp_path, monkeypatch):
     node, driver, cluster = Node(tmp_path), Driver(), Cluster()
     free = threading.Event()
-    monkeypatch.setattr("pykubelet.volumes.manager._LOOK_LIMIT", 0.2)
+    monkeypatch.setattr("pykubelet.volumes.work.LOOK_LIMIT", 0.2)
     monkeypatch.setattr(
         "pykubelet.volumes.mountpoint.healthy", lambda path: "/there/" not in path or free.wait()
     )

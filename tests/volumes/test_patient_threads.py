@@ -46,6 +46,40 @@ async def test_a_look_that_hangs_is_given_up_and_not_begun_again(gate):
     assert await threads.run("dead", lambda: 2, 10) == 2
 
 
+async def test_of_several_who_look_at_the_same_one_hangs(gate):
+    threads = PatientThreads("t", at_once=9, given_up=9)
+    begun = []
+
+    def look():
+        begun.append(threading.get_ident())
+        gate.wait()
+
+    tried = await asyncio.gather(*(threads.run("dead", look, 0.05) for _ in range(5)), return_exceptions=True)
+    assert sorted(map(str, tried)) == ["an earlier look still hangs"] * 4 + [
+        "nothing came back within 0.05 s"
+    ]
+    assert len(begun) == 1
+
+
+async def test_who_waits_for_another_ones_look_has_its_own_then():
+    threads = PatientThreads("t", at_once=9, given_up=9)
+    assert sorted(await asyncio.gather(*(threads.run("a", lambda n=n: n, None) for n in range(5)))) == [
+        0, 1, 2, 3, 4
+    ]  # fmt: skip
+
+
+async def test_it_is_told_what_came_back(gate):
+    back = []
+    threads = PatientThreads("t", at_once=1, given_up=2, on_back=back.append)
+    assert await threads.run("alive", lambda: 1, 10) == 1
+    with pytest.raises(TimeoutError):
+        await threads.run("dead", gate.wait, 0.01)
+    assert back == []
+    gate.set()
+    await settled(threads)
+    assert back == ["dead"]
+
+
 async def test_an_error_after_giving_up_is_nobodys(gate):
     threads = PatientThreads("t", at_once=1, given_up=2)
 

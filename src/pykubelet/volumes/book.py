@@ -3,7 +3,7 @@
 Only the manager writes to it, on the event loop; it does no I/O.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Final
@@ -89,6 +89,11 @@ class Book:
         """The controller may have done its part: see at once."""
         devices = {DeviceKey(each.unique_name) for each in self.wants.all() if each.device is not None}
         self.flight.retry(devices, ("attach",), now)
+
+    def retry_looked_at(self, path: Hashable, now: float) -> None:
+        """What is at *path* answers again: what could not be mounted for it may be now."""
+        keys = [each.key for each in self.wants.all() if each.host_path == path]
+        self.flight.retry(keys, _MOUNTING, now)
 
     def retry_all_of(self, uids: Collection[str], now: float) -> None:
         """What these pods lacked is there now: see at once; an empty UID: also devices that none has."""

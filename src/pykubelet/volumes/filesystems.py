@@ -10,10 +10,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from pykubelet.base.apart import Apart
 from pykubelet.base.errors import ExpandError, VolumeError
 
 from . import commands, errors
+from .patient_threads import PatientThreads
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ async def probe(device: str) -> str:
 
 
 async def format_and_mount(
-    device: str, target: str, kind: str, options: Sequence[str], *, apart: Apart
+    device: str, target: str, kind: str, options: Sequence[str], *, looks: PatientThreads
 ) -> None:
     """Mount *device* at *target*, formatted as *kind* if it is blank and not to be mounted ``ro``.
 
@@ -76,7 +76,7 @@ async def format_and_mount(
                 f"cannot mount unformatted disk {device} as we are manipulating it in read-only mode",
                 left="nothing",
             )
-        await _format(device, target, kind, options, apart)
+        await _format(device, target, kind, options, looks)
     elif found == PARTITIONS:
         raise VolumeError(f"{device} holds {found}: it is neither formatted nor mounted", left="nothing")
     elif not read_only:
@@ -89,9 +89,9 @@ async def format_and_mount(
         raise VolumeError(f"{error}\n{device} is formatted as {found}, not as {kind}") from error
 
 
-async def _format(device: str, target: str, kind: str, options: Sequence[str], apart: Apart) -> None:
+async def _format(device: str, target: str, kind: str, options: Sequence[str], looks: PatientThreads) -> None:
     try:
-        await apart.run(lambda: _see_unused(device), seconds=LOOK_LIMIT)
+        await looks.run(device, lambda: _see_unused(device), LOOK_LIMIT)
     except TimeoutError:
         raise VolumeError(f"{device} does not answer, it is not formatted", left="nothing") from None
     except OSError as error:

@@ -18,7 +18,6 @@ from pykubelet.api.core import Pod
 from pykubelet.api.mounted import MountedVolume
 from pykubelet.api.podinfo import pod_ref
 from pykubelet.api.quantity import Quantity
-from pykubelet.base.apart import Apart
 from pykubelet.base.clock import Clock
 from pykubelet.base.errors import ExpandError, Left, VolumeError
 from pykubelet.base.journal import Events
@@ -29,6 +28,7 @@ from . import block_map, filesystems, local_source, local_tree, mountpoint
 from .group_change import GroupChange
 from .identity import group_of
 from .ongoing import Ongoing
+from .patient_threads import PatientThreads
 from .plugin import Device, Found
 from .spec import VolumeSpec
 
@@ -40,6 +40,9 @@ NAME: Final = "kubernetes.io/local-volume"
 
 #: Seconds for calls that only look at the node's own file systems, or change one mount.
 _QUICK: Final = 60.0
+#: Looks at once, and given up that still hang.
+_AT_ONCE: Final = 32
+_GIVEN_UP: Final = 256
 #: A note beside the pod's volumes while a change of group is under way.
 _NOTE: Final = "changing-group"
 
@@ -54,10 +57,11 @@ class LocalVolumes:
     def __init__(self, layout: Layout, clock: Clock, events: Events) -> None:
         self._layout = layout
         self._events = events
-        self._apart = Apart("local volumes")
+        # What is on a disk or a server that is gone holds one thread, however many pods want it.
+        self._looks = PatientThreads("local volumes", at_once=_AT_ONCE, given_up=_GIVEN_UP)
         # Formatting and checking may last longer than any wait for a volume.
         self._staging = Ongoing("local volumes")
-        self._groups = GroupChange(clock, events, self._apart)
+        self._groups = GroupChange(clock, events)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # --- what is made once a node -----------------------------------------------
@@ -90,13 +94,13 @@ class LocalVolumes:
         await self._staging.run(spec.name, lambda: self._mount(spec, path, target))
 
     async def _mount(self, spec: VolumeSpec, path: str, target: str) -> None:
-        if await self._quick(lambda: local_source.mounted_from(path, target)):
+        if await self._quick(path, lambda: local_source.mounted_from(path, target)):
             return
-        await self._quick(lambda: local_tree.make_directories(target))
+        await self._quick(target, lambda: local_tree.make_directories(target))
         options = sorted({*spec.mount_options, *(["ro"] if spec.read_only else [])})
         kind = local_source.source_of(spec).fsType or filesystems.DEFAULT
         try:
-            await filesystems.format_and_mount(path, target, kind, options, apart=self._apart)
+            await filesystems.format_and_mount(path, target, kind, options, looks=self._looks)
         except VolumeError as error:
             left = await self._cleared(target)
             raise VolumeError(
@@ -107,11 +111,13 @@ class LocalVolumes:
         """Unmount the file system of the block device; a directory needs nothing."""
         name = device.unique_name.removeprefix(f"{NAME}/")
         if device.block:
-            await self._quick(lambda: block_map.remove_global(self.map_path(name)))
+            path = self.map_path(name)
+            await self._quick(path, lambda: block_map.remove_global(path))
         else:
             await self._staging.over(name)
             # Not bounded: all that was written goes to the device before it ends.
-            await self._apart.run(lambda: mountpoint.take_off(self._global(name)))
+            path = os.fspath(self._global(name))
+            await self._looks.run(path, lambda: mountpoint.take_off(path), None)
 
     # --- what each pod gets -----------------------------------------------------
 
@@ -123,22 +129,22 @@ class LocalVolumes:
         """
         uid, path, read_only = pod.metadata.uid, local_source.path_of(spec), spec.read_only
         if spec.block:
-            link = await self._quick(lambda: self._map(spec.name, uid, path))
+            link = await self._quick(path, lambda: self._map(spec.name, uid, path))
             return MountedVolume(spec.volume.name, read_only=read_only, device_path=link)
         source = await self._to_bind(spec, path)
         target = self.mount_path(uid, spec.name)
         options = [*spec.mount_options, *(["ro"] if read_only else [])]
         async with self._locks.setdefault(source, asyncio.Lock()):
-            others = await self._quick(lambda: self._others(source, uid))
+            others = await self._quick(source, lambda: self._others(source, uid))
             group = None if read_only else group_of(pod)
             if group is not None and others:
                 await self._warn_of_group(source, pod, spec.name, group)
                 group = None
             note = self._note(uid, spec.name)
             noted = note if group is not None else None
-            if await self._quick(lambda: _bind(source, target, options, noted, again=again)):
+            if await self._quick(source, lambda: _bind(source, target, options, noted, again=again)):
                 await self._groups.apply(target, pod)
-                await self._quick(lambda: note.unlink(missing_ok=True))
+                await self._quick(source, lambda: note.unlink(missing_ok=True))
         return MountedVolume(spec.volume.name, target, read_only=read_only, selinux_relabel=True)
 
     async def tear_down(self, uid: str, name: str, *, block: bool) -> None:
@@ -147,17 +153,18 @@ class LocalVolumes:
         :raises OSError: it is in use.
         """
         if block:
-            await self._quick(lambda: self._unmap(name, uid))
+            await self._quick(self.map_path(name), lambda: self._unmap(name, uid))
             return
+        target = self.mount_path(uid, name)
 
         def work() -> None:
-            mountpoint.take_off(self.mount_path(uid, name))
+            mountpoint.take_off(target)
             note = self._note(uid, name)
             note.unlink(missing_ok=True)
             with contextlib.suppress(FileNotFoundError):
                 note.parent.rmdir()
 
-        await self._apart.run(work)
+        await self._looks.run(target, work, None)
 
     async def expand(self, spec: VolumeSpec, pod: Pod, size: Quantity) -> None:
         """Let the file system on a block device have all of it; there is nothing to do for others.
@@ -209,24 +216,25 @@ class LocalVolumes:
         :raises VolumeError: it is that of a device which is not mounted.
         """
         if await self._is_directory(path):
-            return await self._quick(lambda: os.path.realpath(path))
-        target = self._global(spec.name)
-        if not await self._quick(lambda: mountpoint.is_mounted(target)):
+            return await self._quick(path, lambda: os.path.realpath(path))
+        target = os.fspath(self._global(spec.name))
+        if not await self._quick(target, lambda: mountpoint.is_mounted(target)):
             raise VolumeError(f"{path} is not mounted at {target}", left="unchanged")
-        return await self._quick(lambda: os.path.realpath(target))
+        return await self._quick(target, lambda: os.path.realpath(target))
 
-    async def _quick(self, work: Callable[[], T]) -> T:
+    async def _quick(self, path: str, work: Callable[[], T]) -> T:
+        """What *work*, which looks at *path*, finds."""
         try:
-            return await self._apart.run(work, seconds=_QUICK)
+            return await self._looks.run(path, work, _QUICK)
         except TimeoutError as error:
-            raise VolumeError(f"the volume's path does not answer: {error}") from error
+            raise VolumeError(f"{path} does not answer: {error}") from error
 
     async def _is_directory(self, path: str) -> bool:
         """Whether *path* is a directory; False for a block device.
 
         :raises VolumeError: it is neither.
         """
-        kind = await self._quick(lambda: local_source.kind_of(path))
+        kind = await self._quick(path, lambda: local_source.kind_of(path))
         if kind not in ("directory", "block"):
             raise local_source.unusable("only directory and block device are supported")
         return kind == "directory"
@@ -242,7 +250,7 @@ class LocalVolumes:
         ]
 
     async def _warn_of_group(self, source: str, pod: Pod, name: str, group: int) -> None:
-        has = await self._quick(lambda: os.stat(source).st_gid)
+        has = await self._quick(source, lambda: os.stat(source).st_gid)
         if has != group:
             text = (
                 f"The requested fsGroup is {group}, but the volume {name} has GID {has}. "
@@ -263,7 +271,7 @@ class LocalVolumes:
     async def _cleared(self, target: str) -> Left:
         """Take away what a failed mount left; whether that went well."""
         try:
-            await self._quick(lambda: mountpoint.take_off(target))
+            await self._quick(target, lambda: mountpoint.take_off(target))
         except (OSError, VolumeError) as error:
             log.warning("%s is left after a failed mount: %s", target, error)
             return "something"

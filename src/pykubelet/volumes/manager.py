@@ -8,7 +8,7 @@ else is remembered.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Final
 
 from pykubelet.api.core import Pod
@@ -42,18 +42,19 @@ from .stories import stories
 from .story import VolumeStory
 from .telling import Telling
 from .waits import Waits
-from .work import Look, OffLoop, Work
+from .work import LOOK_LIMIT, Look, OffLoop, Work
 
 log = logging.getLogger(__name__)
 
 #: Seconds between passes when nothing changes.
 SAFETY_PERIOD: Final = 30.0
-#: Operations at once; a path that hangs (a dead server) holds one.
+#: Operations at once on the kubelet's own directories.
 _WORKERS: Final = 8
-#: Seconds for a look at the directory of pods, or at a mount.
-_LOOK_LIMIT: Final = 10.0
-#: Looks at mounts that were given up and may still hang, one for each mount.
-_HANGING: Final = 64
+#: Looks at paths that may lie on a server that is gone: at once, and given up but still hanging.
+_LOOKS: Final = 32
+_HANGING: Final = 256
+#: Seconds for what a container wants of a volume, below a path that may hang.
+_SUBPATH_LIMIT: Final = 60.0
 #: Seconds between looks at contents of which no change is told, where changes are pushed.
 REFRESH_PERIOD: Final = 300.0
 
@@ -99,8 +100,8 @@ class VolumeManager:
         *persistent* are plug-ins of volumes that outlive pods; *claims* and *attachments* what the
         cluster says of those (by default there is none); *node_labels* decide which of them this
         node may mount.
-        *off_loop* runs blocking work (by default on threads of the manager's own, so that a
-        path that hangs does not hold up others' work).
+        *off_loop* runs blocking work (by default on threads of the manager's own; looks at paths
+        that may hang have others).
         """
         self._layout = layout
         self._clock = clock
@@ -110,6 +111,7 @@ class VolumeManager:
         if contents is None:
             contents = content_volumes(layout, clock, feeds or Feeds(), node_allocatable_memory)
         self._attachments = attachments or NoAttachments()
+        self._look_at = self._looks() if off_loop is None else _inline(off_loop)
         # Not a pool: its threads would keep the daemon from ending.
         self._off_loop = off_loop or Apart("volumes", _WORKERS, patience=None).run
         self._tasks = TaskOwner("volumes")
@@ -134,7 +136,7 @@ class VolumeManager:
             self._book,
             self._telling,
             self._off_loop,
-            _look(off_loop),
+            self._look_at,
             plugins={plugin.name: plugin for plugin in plugins},
             contents=self._contents,
             persistent=persistent,
@@ -257,7 +259,7 @@ class VolumeManager:
         """See which pods have directories."""
         try:
             # Bounded: threads that all hang in dead paths must not stop the deciding too.
-            async with asyncio.timeout(_LOOK_LIMIT):
+            async with asyncio.timeout(LOOK_LIMIT):
                 self._book.directories = await self._off_loop(lambda: disk.pod_directories(self._layout))
         except OSError as error:
             log.warning("the directory of pods cannot be read: %s", error)
@@ -318,9 +320,17 @@ class VolumeManager:
         :raises VolumeError: it leaves the volume, or cannot be made.
         """
         inner = self._book.wants.directory_name(pod_uid, volume.name)
-        path: str = await self._off_loop(
-            lambda: subpaths.prepare(self._layout, pod_uid, volume, inner, container, index, subpath)
-        )
+
+        def prepare() -> str:
+            return subpaths.prepare(self._layout, pod_uid, volume, inner, container, index, subpath)
+
+        try:
+            path: str = await self._look_at(volume.host_path, prepare, _SUBPATH_LIMIT)
+        except TimeoutError as error:
+            what = subpaths.called(volume.name, container)
+            raise VolumeError(
+                f"failed to prepare subPath {what}: the volume does not answer: {error}"
+            ) from error
         return path
 
     def explain(self, uid: str) -> tuple[VolumeStory, ...]:
@@ -338,10 +348,18 @@ class VolumeManager:
         keys, known = self._book.all_mounted(), self._book.wants.known
         return [plugin_label(key.plugin, known(key), self._book.device_of(key)) for key in keys]
 
+    # --- paths that may hang --------------------------------------------------
 
-def _look(off_loop: OffLoop | None) -> Look:
-    """A mount that hangs is not looked at again, and holds none of the workers."""
-    if off_loop is not None:
-        return lambda path, work: off_loop(work)
-    threads = PatientThreads("volume looks", at_once=_WORKERS, given_up=_HANGING)
-    return lambda path, work: threads.run(path, work, _LOOK_LIMIT)
+    def _looks(self) -> Look:
+        """A path that hangs is not looked at again, and holds none of the workers."""
+        return PatientThreads(
+            "volume looks", at_once=_LOOKS, given_up=_HANGING, on_back=self._answers_again
+        ).run
+
+    def _answers_again(self, path: Hashable) -> None:
+        self._book.retry_looked_at(path, self._clock.monotonic())
+        self._wake.set()
+
+
+def _inline(off_loop: OffLoop) -> Look:
+    return lambda path, work, limit: off_loop(work)

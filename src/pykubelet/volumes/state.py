@@ -97,6 +97,13 @@ class Wanted:
         return self.resolved.device if self.resolved is not None else None
 
     @property
+    def host_path(self) -> str:
+        """The node's path that is looked at to set it up; empty: none is (a hostPath may name no type)."""
+        pv = self.resolved.spec.pv if self.resolved is not None else None
+        source = self.volume.hostPath if pv is None else pv.spec.hostPath
+        return source.path if source is not None and source.type else ""
+
+    @property
     def unique_name(self) -> str:
         """Upstream's name of the volume on this node."""
         return self.device.unique_name if self.device is not None else self.key.unique_name

@@ -37,6 +37,11 @@ def check(subpath: str) -> None:
         raise VolumeError(f"unable to provision SubPath `{subpath}`: must not contain '..'") from None
 
 
+def called(volume: str, container: str) -> str:
+    """Whose sub path it is, as errors tell it."""
+    return f'for volumeMount "{volume}" of container "{container}"'
+
+
 def prepare(
     layout: Layout,
     uid: str,
@@ -59,7 +64,7 @@ def prepare(
     for name in (container, directory):
         if "/" in name or name in ("", ".", ".."):
             raise VolumeError(f'"{name}" is not a name')
-    what = f'for volumeMount "{volume.name}" of container "{container}"'
+    what = called(volume.name, container)
     try:
         with safeopen.opened(volume.host_path) as root:
             found = _open(root, subpath, what)

@@ -24,9 +24,12 @@ from .telling import Telling
 T = TypeVar("T")
 
 OffLoop = Callable[[Callable[[], Any]], Awaitable[Any]]
-#: Looks at a path that may not answer: the path, and what looks. Raises TimeoutError when it does not.
-Look = Callable[[str, Callable[[], bool]], Awaitable[bool]]
+#: Looks at a path that may not answer: the path, what looks, and for how many seconds that is waited
+#: for. Raises TimeoutError when it does not answer.
+Look = Callable[[str, Callable[[], Any], float], Awaitable[Any]]
 
+#: Seconds in which a server that is there answers a look at a path.
+LOOK_LIMIT: Final = 10.0
 #: Seconds in which all that a volume is made of must have been fetched; what is behind it, found out.
 _FETCH_LIMIT: Final = 30.0
 #: Seconds for one call of a plug-in that asks a driver or a server; each such question has its own limit.
@@ -160,12 +163,15 @@ class Work:
         return True
 
     async def _mount(self, wanted: Wanted, plugin: Plugin) -> None:
-        volume = wanted.volume
+        volume, path = wanted.volume, wanted.host_path
         if wanted.resolved is not None and wanted.resolved.spec.pv is not None:
             pv = wanted.resolved.spec.pv
             source = {kind: getattr(pv.spec, kind) for kind in wanted.resolved.spec.kinds}
             volume = msgspec.structs.replace(volume, persistentVolumeClaim=None, ephemeral=None, **source)
-        mounted = await self._off_loop(lambda: plugin.set_up(wanted.pod, volume))
+        if path:
+            mounted = await self._look_at(path, lambda: plugin.set_up(wanted.pod, volume))
+        else:
+            mounted = await self._off_loop(lambda: plugin.set_up(wanted.pod, volume))
         self._book.mounted(wanted.key, mounted, self._clock.monotonic())
 
     async def _fill(self, wanted: Wanted, plugin: ContentPlugin) -> bool:
@@ -202,7 +208,7 @@ class Work:
         """Take away a mount whose server or daemon is gone: nothing can be set up over it."""
         path = plugin.mount_path(key.uid, key.name)
         try:
-            if await self._look(path, lambda: mountpoint.healthy(path)):
+            if await self._look(path, lambda: mountpoint.healthy(path), LOOK_LIMIT):
                 return
         except TimeoutError as error:
             raise VolumeError(f"{path} could not be looked at: {error}") from error
@@ -211,6 +217,13 @@ class Work:
             return
         tearing = plugin.tear_down(key.uid, key.name, block=False)
         await _within(_CALL_LIMIT, "taking away the corrupt mount was not done", tearing)
+
+    async def _look_at(self, path: str, work: Callable[[], T]) -> T:
+        try:
+            found: T = await self._look(path, work, LOOK_LIMIT)
+        except TimeoutError as error:
+            raise VolumeError(f"{path} does not answer: {error}", left="unchanged") from error
+        return found
 
     async def _unmount(self, key: VolumeKey) -> None:
         block = self._book.is_block(key)

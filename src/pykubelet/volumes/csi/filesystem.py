@@ -34,7 +34,7 @@ class Filesystem:
         self._means = means
         self._paths = means.paths
         self._notes = Notes(means)
-        self._groups = GroupChange(means.clock, means.events, means.apart)
+        self._groups = GroupChange(means.clock, means.events)
 
     # --- once a node ----------------------------------------------------------
 
