@@ -257,7 +257,7 @@ class JoinedNode:
         statics = {path.stem for path in self.manifests.glob("*.yaml")}
         assert len(mirrored) == len(statics)
         wanted = {pod["metadata"]["name"] for pod in pods.values()}
-        known = {pod.metadata.name for pod in self.kubelet.store.pods()}
+        known = {pod.metadata.name for pod in self.kubelet.intake.store.pods()}
         assert wanted == known
         world = self.runtime.world
         assert {s.config.metadata.name for s in world.sandboxes.values()} == wanted

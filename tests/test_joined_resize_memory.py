@@ -65,8 +65,8 @@ def check(node: JoinedNode, free: int) -> None:
         shares = milli_to_shares(allocated)
         [box] = node.running(name)
         assert box.config.linux.resources.cpu_shares == shares
-        cgroups = node.kubelet.host.cgroups
-        path = node.kubelet.cgroups.parent(node.kubelet.store.get(uid))
+        cgroups = node.kubelet.ground.host.cgroups
+        path = node.kubelet.node.cgroups.parent(node.kubelet.intake.store.get(uid))
         assert cgroups.limits(path).cpu_shares == shares
         if name != "restarts":
             assert shown["restartCount"] == 0
@@ -103,7 +103,7 @@ async def test_any_resizes_and_kills(
 ) -> None:
     async with make() as node:
         await node.until(node.node_ready, SOON)
-        free = node.kubelet.node.allocatable["cpu"].milli_value()
+        free = node.kubelet.node.info.allocatable["cpu"].milli_value()
         # Percents of what there is.
         for name in PODS:
             policy = {"resizePolicy": POLICY} if name == "restarts" else {}

@@ -237,7 +237,7 @@ class Life:
     def check_end(self):
         """Every wanted pod is as its manifest says, and of nothing else is anything left."""
         world = self.runtime.world
-        pods = {pod.metadata.name: pod for pod in self.kubelet.store.pods()}
+        pods = {pod.metadata.name: pod for pod in self.kubelet.intake.store.pods()}
         assert set(pods) == set(self.wanted)
         uids = {pod.metadata.uid for pod in pods.values()}
         assert {s.config.metadata.uid for s in world.sandboxes.values()} == uids
@@ -246,7 +246,7 @@ class Life:
             lasting, found = LASTING[kind], {box.name for box in self.running(name)}
             if lasting is not None:
                 assert found == lasting, f"{name}: {found}"
-            status = self.kubelet.statuses.get(pods[name].metadata.uid)
+            status = self.kubelet.pods.statuses.get(pods[name].metadata.uid)
             # A job may have been made to fail on the way.
             assert status.phase in {"Succeeded", "Failed"} or kind not in JOBS, name
             if lasting:
@@ -257,7 +257,7 @@ class Life:
         assert self.cgroups.pods() <= uids
         apart = {p.metadata.uid for p in pods.values() if p.spec.hostUsers is False}
         assert {path.parent.name for path in self.layout.pods.glob("*/userns")} == apart
-        assert self.kubelet.user_namespaces.pods == apart
+        assert self.kubelet.node.user_namespaces.pods == apart
 
 
 ACTIONS = ("add", "add", "change", "remove", "exit", "end-sandbox", "outage", "fault", "restart", "crash")

@@ -142,7 +142,7 @@ class Joined:
         """What the node decided about the pod."""
         if self.node.kubelet is None:
             return ""
-        entries = self.node.kubelet.journal.of_name(self.cluster.namespace, name)
+        entries = self.node.kubelet.ground.journal.of_name(self.cluster.namespace, name)
         return "\n".join(tell(entries))
 
     # --- the double only ------------------------------------------------------

@@ -163,8 +163,8 @@ class Node:
 
     def pod(self, name: str):
         """The newest pod of that name that the node knows; None if there is none."""
-        found = [p for p, _ in self.kubelet.manager.statuses() if p.metadata.name == self.full(name)]
-        wanted = [p for p in found if self.kubelet.store.get(p.metadata.uid) is not None]
+        found = [p for p, _ in self.kubelet.pods.manager.statuses() if p.metadata.name == self.full(name)]
+        wanted = [p for p in found if self.kubelet.intake.store.get(p.metadata.uid) is not None]
         return next(iter(wanted or found), None)
 
     def uid(self, name: str) -> str:
@@ -173,7 +173,7 @@ class Node:
     def status(self, name: str):
         """The pod's status as last reported; None if the pod is not known."""
         known = self.pod(name)
-        return None if known is None else self.kubelet.statuses.get(known.metadata.uid) or known.status
+        return None if known is None else self.kubelet.pods.statuses.get(known.metadata.uid) or known.status
 
     def phase(self, name: str) -> str:
         status = self.status(name)
@@ -217,7 +217,7 @@ class Node:
         return self.container(name, container).containerID.partition("://")[2]
 
     def entries(self, name: str):
-        return self.kubelet.journal.of_name("default", self.full(name))
+        return self.kubelet.ground.journal.of_name("default", self.full(name))
 
     def events(self, name: str, reason: str = ""):
         """The pod's events, those of *reason* if it is given."""
@@ -227,7 +227,7 @@ class Node:
         return [e for e in self.entries(name) if e.kind == "decision" and e.what == what]
 
     def node_events(self, reason: str = ""):
-        entries = self.kubelet.journal.of_node()
+        entries = self.kubelet.ground.journal.of_node()
         return [e for e in entries if e.kind == "event" and reason in {"", e.what}]
 
     def story(self, name: str) -> str:
@@ -277,7 +277,7 @@ class Node:
         return "\n".join(f"=== {name}: {self.status(name)}\n{self.story(name)}" for name in names)
 
     def _pods(self):
-        return [] if self.kubelet is None else [p for p, _ in self.kubelet.manager.statuses()]
+        return [] if self.kubelet is None else [p for p, _ in self.kubelet.pods.manager.statuses()]
 
     async def gone(self, *names: str, seconds: float = PATIENCE) -> None:
         """Wait until the pods of these names are known to nobody."""

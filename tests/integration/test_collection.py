@@ -93,12 +93,12 @@ async def test_dead_containers_stay_as_many_as_the_flag_says(node):
 async def test_what_is_left_of_pods_that_ended_or_are_gone(node):
     node.apply(pod("ended", container("app", "echo last words"), restartPolicy="Never"))
     await node.until(lambda: node.phase("ended") == "Succeeded", about="ended")
-    collect = node.kubelet.containers.gc.collect
+    collect = node.kubelet.upkeep.gc.collect
     await collect(sources_ready=True)
     assert len(await dead(node, "ended")) == 1
     # Under disk pressure the containers go though the pod is still there.
     uid = node.uid("ended")
-    await node.until(lambda: node.kubelet.removal.runtime_removable(uid), about="ended")
+    await node.until(lambda: node.kubelet.upkeep.removal.runtime_removable(uid), about="ended")
     await collect(sources_ready=True, evict_ended=True)
     assert await dead(node, "ended") == []
     assert [s for s in await node.cri.list_sandboxes() if s.uid == uid] == []
@@ -116,9 +116,9 @@ async def test_what_is_left_of_pods_that_ended_or_are_gone(node):
         link.symlink_to(ghost / "0.log")
 
     await asyncio.to_thread(leave)
-    node.kubelet.containers.collection.request()
+    node.kubelet.upkeep.collection.request()
     await node.until(lambda: not ghost.parent.exists() and not link.is_symlink())
-    assert [e for e in node.kubelet.journal.of_node() if e.what == "LogsRemoved"]
+    assert [e for e in node.kubelet.ground.journal.of_node() if e.what == "LogsRemoved"]
     await node.delete("ended")
 
 
@@ -131,7 +131,7 @@ async def test_unused_images_go_when_the_disk_is_full(node, add_images):
         pod("done", {**container("app", "true"), **ended}, restartPolicy="Never"),
     )
     await node.until(lambda: node.runs("user") and node.phase("done") == "Succeeded")
-    collector = node.kubelet.containers.image_collector
+    collector = node.kubelet.upkeep.image_collector
     with pytest.raises(ImageGCError, match=r"Failed to free sufficient space .* \(freed 0 bytes\)"):
         await collector.collect(0)
     assert await collected_images(node) == ["ended:v1", "kept:v1", "unused:v1", "used:v1"]
@@ -142,10 +142,12 @@ async def test_unused_images_go_when_the_disk_is_full(node, add_images):
     assert await collected_images(node) == ["ended:v1", "kept:v1", "used:v1"]
     assert any("pause" in name for image in await node.cri.list_images() for name in image.repo_tags)
     assert node.node_events("FreeDiskSpaceFailed")[-1].type == "Warning"
-    removed = [e for e in node.kubelet.journal.of_node() if e.what == "ImageRemoved"]
+    removed = [e for e in node.kubelet.ground.journal.of_node() if e.what == "ImageRemoved"]
     assert [e.text for e in removed] == ["removed image docker.io/collected/unused:v1"]
     assert removed[0].cause.startswith("the image file system is in use to")
-    assert b'kubelet_image_garbage_collected_total{reason="space"} 1.0' in node.kubelet.metrics.render()
+    assert (
+        b'kubelet_image_garbage_collected_total{reason="space"} 1.0' in node.kubelet.ground.metrics.render()
+    )
 
     gone = node.uid("done")
     await node.delete("done")

@@ -93,7 +93,7 @@ class Storage:
         await self.joined.node.until(
             lambda: all(self.count("NodeUnstageVolume", handle) for handle in handles), about="unstage"
         )
-        top = self.joined.node.kubelet.layout.plugins / "kubernetes.io/csi"
+        top = self.joined.node.kubelet.ground.layout.plugins / "kubernetes.io/csi"
         await self.joined.node.until(lambda: not list(top.rglob("vol_data.json")), about="traces")
 
 
@@ -101,7 +101,7 @@ class Storage:
 async def storage(joined, tmp_path_factory):
     assert joined.server, "only the double lets a test attach volumes"
     root = tmp_path_factory.mktemp("d")
-    layout = joined.node.kubelet.layout
+    layout = joined.node.kubelet.ground.layout
     async with CsiDriver(root, layout.plugins_registry, node_id=joined.name) as driver:
         yield Storage(joined, driver)
     disk.clean_up(root)
@@ -128,7 +128,9 @@ async def test_two_pods_have_a_volume_that_is_attached(storage, joined):
     [told, _] = await joined.node.kubelet.api.volumes(made["metadata"]["uid"])
     assert (told.state, told.device, told.persistent_volume) == ("attaching", unique, "pv-shared")
     assert told.error.startswith("there is no VolumeAttachment csi-")
-    asked = [entry.text for entry in joined.node.kubelet.journal.of_node() if entry.what == "CsiDriverAsked"]
+    asked = [
+        entry.text for entry in joined.node.kubelet.ground.journal.of_node() if entry.what == "CsiDriverAsked"
+    ]
     assert asked == [f"driver {DRIVER} is asked every 60 s how many volumes the node can have"]
     await storage.attach(handle)
     [first] = await joined.ready("first")
@@ -241,5 +243,5 @@ async def test_a_restart_with_volumes_in_use(storage, joined):
     await joined.gone("stays")
     await storage.undone("handle-pv-lasting")
     assert not [
-        name for name in os.listdir(joined.node.kubelet.layout.pods) if name == goes["metadata"]["uid"]
+        name for name in os.listdir(joined.node.kubelet.ground.layout.pods) if name == goes["metadata"]["uid"]
     ]

@@ -20,7 +20,7 @@ async def test_pods_run_through_a_cri_dockerd_that_is_ours(containerd, tmp_path,
     async with running_node(tmp_path / "node", containerd, "dock", **docker) as node:
         node.apply(pod("web", container("app", "echo here; exec sleep 1000")))
         await node.until(lambda: node.log("web") == "here" if node.runs("web") else False)
-        started = [e.text for e in node.kubelet.journal.of_node() if e.what == "CriDockerdStarted"]
+        started = [e.text for e in node.kubelet.ground.journal.of_node() if e.what == "CriDockerdStarted"]
         assert len(started) == 1
         pid = int(started[0].split()[-1])
     with pytest.raises(ProcessLookupError):

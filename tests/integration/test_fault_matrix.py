@@ -247,7 +247,7 @@ async def test_runtime_that_speaks_only_v1alpha2(containerd, no_leaks, short_dir
             pod("job", container("app", "echo done >/dev/termination-log"), restartPolicy="Never"),
         )
         await node.until(lambda: node.ready("steady", "whole") and node.phase("job") == "Succeeded", CONVERGE)
-        assert node.kubelet.runtime.api == "v1alpha2"
+        assert node.kubelet.runtime.runtime.api == "v1alpha2"
         assert node.terminated("job").message == "done\n"
         assert {call.api for call in proxy.calls if not call.fault} == {"v1alpha2"}
         await node.delete("whole", seconds=CONVERGE)
@@ -255,4 +255,4 @@ async def test_runtime_that_speaks_only_v1alpha2(containerd, no_leaks, short_dir
         proxy.apis = {"v1"}
         node.apply(pod("later", container("app")))
         await node.until(lambda: node.ready("later"), CONVERGE)
-        assert node.kubelet.runtime.api == "v1"
+        assert node.kubelet.runtime.runtime.api == "v1"

@@ -111,7 +111,7 @@ def secrets(*names):
 
 
 def events(joined, name, reason=""):
-    entries = joined.node.kubelet.journal.of_name(joined.cluster.namespace, name)
+    entries = joined.node.kubelet.ground.journal.of_name(joined.cluster.namespace, name)
     return [e.text for e in entries if e.kind == "event" and reason in {"", e.what}]
 
 
@@ -152,7 +152,7 @@ async def test_names_and_policies(joined, everyone):
     assert state(failed, "waiting")["message"].startswith(before)
     assert set(events(joined, "gone", "Failed")) >= {"Error: ErrImagePull", "Error: ImagePullBackOff"}
     await joined.until("never", waits("ErrImageNeverPull"))
-    text = joined.node.kubelet.metrics.render().decode()
+    text = joined.node.kubelet.ground.metrics.render().decode()
     assert 'kubelet_image_pull_duration_seconds_count{image_size_in_bytes="0-10MB"} 3' in text
     mappings = [record["credentialMapping"] for record in records(joined)]
     assert mappings == [{repository: {"nodePodsAccessible": True}}] * 2
@@ -229,7 +229,7 @@ async def test_a_slow_pull_is_seen_given_up_and_survives_the_daemon(joined, ever
 
         [seen] = await pulls()
         assert seen.need.image == image
-        metrics = joined.node.kubelet.metrics.render().decode()
+        metrics = joined.node.kubelet.ground.metrics.render().decode()
         assert 'pykubelet_image_pulls{state="pulling"} 1' in metrics
         await _bytes_are_told(joined, uid)
         assert [intent["image"] for intent in records(joined, "pulling")] == [image]

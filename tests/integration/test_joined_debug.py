@@ -48,7 +48,7 @@ def lax_tls() -> ssl.SSLContext:
 
 async def type_into(joined: Joined, name: str, text: str, until: bytes) -> bytes:
     """Attach to the ephemeral container's terminal and type; what came until *until* was seen."""
-    port = joined.node.kubelet.config.port
+    port = joined.node.kubelet.ground.loaded.config.port
     url = f"https://127.0.0.1:{port}/attach/{joined.cluster.namespace}/{name}/dbg?input=1&output=1&tty=1"
     said = b""
     async with (

@@ -54,9 +54,9 @@ async def resized(joined, name, **containers):
 async def in_force(joined, found, name=""):
     """CPU quota, shares and memory of the pod's cgroup, or of a container's in it, as the kernel has them."""
     kubelet = joined.node.kubelet
-    path = kubelet.cgroups.parent(kubelet.store.get(found["metadata"]["uid"]))
+    path = kubelet.node.cgroups.parent(kubelet.intake.store.get(found["metadata"]["uid"]))
     path = f"{path}/{container_id(found, name)}" if name else path
-    limits = await asyncio.to_thread(kubelet.host.cgroups.limits, path)
+    limits = await asyncio.to_thread(kubelet.ground.host.cgroups.limits, path)
     return limits.cpu_quota, limits.cpu_shares, limits.memory
 
 
@@ -67,7 +67,7 @@ def shown(found, name="app"):
 
 
 def events(joined, found):
-    told = joined.node.kubelet.journal.events_of(found["metadata"]["uid"])
+    told = joined.node.kubelet.ground.journal.events_of(found["metadata"]["uid"])
     return [event.what for event in told if event.what.startswith("Resize")]
 
 
@@ -148,7 +148,7 @@ async def test_a_policy_that_wants_a_restart(joined):
 
 
 async def test_what_does_not_fit_waits_until_another_pod_leaves(joined):
-    free = joined.node.kubelet.node.allocatable["cpu"].milli_value()
+    free = joined.node.kubelet.node.info.allocatable["cpu"].milli_value()
     most = f"{free - 300}m"
     small = amounts("100m", "32Mi")
     await joined.create(pod("leaves", container("app", resources={"requests": {"cpu": most}})))
@@ -175,7 +175,7 @@ async def test_what_does_not_fit_waits_until_another_pod_leaves(joined):
     after = await joined.until("waits", settled(waits["metadata"]["generation"]))
     assert (await in_force(joined, after))[1] == (await in_force(joined, after, "app"))[1] == 409
     assert container_id(after) == container_id(before)
-    metrics = joined.node.kubelet.metrics.render().decode()
+    metrics = joined.node.kubelet.ground.metrics.render().decode()
     accepted = [line for line in metrics.splitlines() if line.startswith("kubelet_pod_deferred_accepted")]
     assert sum(float(line.split()[-1]) for line in accepted) == 1
     assert 'kubelet_pod_pending_resizes{reason="deferred"} 0.0' in metrics
@@ -217,7 +217,7 @@ async def test_memory_below_what_is_used_is_refused_until_it_is_free(joined):
     await joined.exec(failed, "touch /dev/shm/free")
     # It is tried again; a look at the pod need not wait for its time.
     await joined.says(before, "ls /dev/shm", "free")
-    joined.node.kubelet.manager.sync(before["metadata"]["uid"], "the test wants it")
+    joined.node.kubelet.pods.manager.sync(before["metadata"]["uid"], "the test wants it")
     after = await joined.until("full", settled(asked["metadata"]["generation"]))
     assert await in_force(joined, after) == await in_force(joined, after, "app") == (10_000, 102, 24 * MIB)
     assert container_id(after) == container_id(before)
@@ -262,8 +262,8 @@ async def test_a_static_pod_whose_manifest_keeps_its_uid(joined):
     limits = {"cpu": "150m", "memory": "48Mi"}
     await joined.node.until(lambda: static_limits(joined) == limits)
     assert joined.node.container("fixed").containerID == before
-    parent = joined.node.kubelet.cgroups.parent(joined.node.pod("fixed"))
-    kernels = await asyncio.to_thread(joined.node.kubelet.host.cgroups.limits, parent)
+    parent = joined.node.kubelet.node.cgroups.parent(joined.node.pod("fixed"))
+    kernels = await asyncio.to_thread(joined.node.kubelet.ground.host.cgroups.limits, parent)
     assert kernels.memory == 48 * MIB
     # Another class of service is refused: the pod would have to move to another cgroup.
     manifest["spec"]["containers"][0]["resources"] = amounts("150m", "48Mi", ("100m", "48Mi"))

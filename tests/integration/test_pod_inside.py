@@ -218,7 +218,9 @@ async def test_names_and_addresses(node):
     address = node.status("named").podIP
     assert hosts[0] == "# Kubernetes-managed hosts file."
     assert "127.0.0.1\tlocalhost" in hosts
-    assert f"{address}\talpha.sub.default.svc.{node.kubelet.config.clusterDomain}\talpha" in hosts
+    assert (
+        f"{address}\talpha.sub.default.svc.{node.kubelet.ground.loaded.config.clusterDomain}\talpha" in hosts
+    )
     assert hosts[-3:] == ["", "# Entries added by HostAliases.", "192.0.2.7\tseven\tsieben"]
     assert await node.exec("named", "hostname") == "alpha"
     assert (await node.exec("named", "cat /etc/resolv.conf")).splitlines() == [
@@ -355,7 +357,7 @@ async def test_limits_in_the_cgroups(node):
     tops = dict(zip(names, ("", "/burstable", "/besteffort"), strict=True))
     pods = {n: f"{node.cgroup_root}/kubepods{tops[n]}/pod{node.uid(n)}" for n in names}
     # CRI-O puts its name before the ID.
-    before = "crio-" if node.kubelet.runtime_view.name == "cri-o" else ""
+    before = "crio-" if node.kubelet.runtime.view.name == "cri-o" else ""
     inner = {n: f"{pods[n]}/{before}{node.container_id(n)}" for n in names}
     classes = [node.status(name).qosClass for name in names]
     assert classes == ["Guaranteed", "Burstable", "BestEffort"]
@@ -381,7 +383,7 @@ async def test_limits_in_the_cgroups(node):
     await node.until(lambda: read("cpu", f"{kubepods}/burstable", "cpu.shares") == "358")
     # Without CAP_SYS_RESOURCE no process gets less than containerd's own.
     scores = {n: int(await node.exec(n, "cat /proc/1/oom_score_adj")) for n in names}
-    capacity = node.kubelet.node.memory_capacity
+    capacity = node.kubelet.node.info.memory_capacity
     wanted = 1000 - 1000 * (32 << 20) // capacity
     assert scores["besteffort"] == 1000
     assert scores["burstable"] == max(3, min(wanted, 999))

@@ -66,7 +66,7 @@ async def test_a_pod_runs_and_is_ready(node):
         ("PodScheduled", "True"),
     ]
     assert (app.ready, app.started, app.restartCount) == (True, True, 0)
-    assert app.containerID.startswith(f"{node.kubelet.runtime_view.name}://")
+    assert app.containerID.startswith(f"{node.kubelet.runtime.view.name}://")
     assert app.image == BUSYBOX
     assert status.podIP
     assert status.hostIP
@@ -99,7 +99,7 @@ async def test_restart_policies(node):
     # What has ended stays as it is, and so do its dead container and its log.
     before = {name: node.status(name) for name in ("onfailure-good", "never-good", "never-bad")}
     for name in before:
-        node.kubelet.manager.sync(node.uid(name), "the test asks")
+        node.kubelet.pods.manager.sync(node.uid(name), "the test asks")
     await asyncio.sleep(0.5)
     for name, status in before.items():
         assert node.phase(name) == status.phase
@@ -337,7 +337,9 @@ async def test_a_shortened_grace_takes_effect_while_the_container_is_being_stopp
     tasks = TaskOwner("test")
 
     def kill(grace):
-        return node.kubelet.manager.kill(uid, "the test says so", lambda status: status, grace, evict=True)
+        return node.kubelet.pods.manager.kill(
+            uid, "the test says so", lambda status: status, grace, evict=True
+        )
 
     long = tasks.spawn("long", kill(50))
     await node.until(lambda: node.events("slow", "Killing"))

@@ -45,7 +45,7 @@ async def node(containerd, tmp_path_factory):
     config = {"seccompDefault": True, "allowedUnsafeSysctls": ["net.core.somaxconn", "kernel.msg*"]}
     async with running_node(tmp_path_factory.mktemp("security"), containerd, **config) as made:
         # What the runtime can do is asked for below.
-        await made.until(lambda: made.kubelet.health.status)
+        await made.until(lambda: made.kubelet.runtime.health.status)
         yield made
 
 
@@ -171,7 +171,7 @@ async def test_what_of_proc_and_sys_is_hidden(node):
 
 def refusals(node, file):
     """What was said of the manifest in that file."""
-    entries = node.kubelet.journal.of_node()
+    entries = node.kubelet.ground.journal.of_node()
     return [entry.text for entry in entries if entry.what == "ManifestRejected" and file in entry.text]
 
 
@@ -273,18 +273,18 @@ async def test_what_this_node_cannot_do_is_refused_in_upstreams_words(node):
         pod("windows", container("app"), os={"name": "windows"}),
         pod("labelled", container("app"), securityContext={"seLinuxOptions": {"level": "s0:c1,c2"}}),
     )
-    if not node.kubelet.host.apparmor:
+    if not node.kubelet.ground.host.apparmor:
         await node.until(lambda: node.phase("confined") == "Failed")
         status = node.status("confined")
         text = "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host"
         assert (status.reason, status.message) == ("AppArmor", text)
-    handler = node.kubelet.node.runtime_handler("")
+    handler = node.kubelet.node.info.runtime_handler("")
     if handler is None or not handler.user_namespaces:
         [event] = (await node.until(lambda: node.events("apart", "FailedCreatePodSandBox")))[:1]
         text = "can't set `spec.hostUsers: false`, runtime does not support user namespaces"
         assert event.text == f"Failed to create pod sandbox: {text}"
         assert not node.layout.pod_user_namespace(node.uid("apart")).exists()
-    if not node.kubelet.node.supplemental_groups_policy:
+    if not node.kubelet.node.info.supplemental_groups_policy:
         await node.until(lambda: node.phase("strict") == "Failed")
         status = node.status("strict")
         text = "Pod was rejected: SupplementalGroupsPolicy=Strict is not supported in this node"
@@ -297,7 +297,7 @@ async def test_what_this_node_cannot_do_is_refused_in_upstreams_words(node):
 
 
 async def test_groups_of_the_image_can_be_left_out(node):
-    if not node.kubelet.node.supplemental_groups_policy:
+    if not node.kubelet.node.info.supplemental_groups_policy:
         pytest.skip("this runtime does not know supplementalGroupsPolicy")
 
     def groups(policy):
@@ -319,7 +319,7 @@ async def test_groups_of_the_image_can_be_left_out(node):
 
 
 async def test_a_user_namespace_of_ones_own(node):
-    handler = node.kubelet.node.runtime_handler("")
+    handler = node.kubelet.node.info.runtime_handler("")
     if handler is None or not handler.user_namespaces:
         pytest.skip("this runtime has no user namespaces")
     disk = {"volumeMounts": [{"name": "disk", "mountPath": "/disk"}]}
@@ -372,4 +372,4 @@ async def test_a_user_namespace_of_ones_own(node):
     files = [node.layout.pod_user_namespace(node.uid(name)) for name in ("apart", "beside")]
     await node.delete(*names)
     await node.until(lambda: not [file for file in files if file.exists()])
-    assert node.kubelet.user_namespaces.pods == frozenset()
+    assert node.kubelet.node.user_namespaces.pods == frozenset()

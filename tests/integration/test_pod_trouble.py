@@ -106,7 +106,7 @@ async def test_broken_manifests_beside_good_ones(node):
     node.apply(pod("broken", container("app")))
     await node.until(lambda: node.ready("broken"))
     assert before <= await ids(node)
-    assert any(e.what == "ManifestRecovered" for e in node.kubelet.journal.of_node())
+    assert any(e.what == "ManifestRecovered" for e in node.kubelet.ground.journal.of_node())
 
 
 def yaml_of(manifest):
@@ -293,7 +293,7 @@ async def test_the_runtime_comes_late(containerd, short_dir):
         node.apply(pod("patient", container("app")))
         await asyncio.sleep(1)
         assert node.pod("patient") is None or node.waiting("patient") is None
-        assert node.kubelet.runtime_view.errors()
+        assert node.kubelet.runtime.view.errors()
         socket.symlink_to(containerd.socket)
         await node.until(lambda: node.ready("patient"), 20)
     socket.unlink()

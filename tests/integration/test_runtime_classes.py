@@ -110,7 +110,7 @@ async def test_a_handler_that_the_runtime_lacks_is_told_and_tried_again(joined):
     async def told(message):
         async with asyncio.timeout(30):
             while True:
-                events = joined.node.kubelet.journal.of_name(joined.cluster.namespace, "lost")
+                events = joined.node.kubelet.ground.journal.of_name(joined.cluster.namespace, "lost")
                 events += joined.node.entries("absent")
                 texts = [e.text for e in events if e.what == "FailedCreatePodSandBox"]
                 if any(re.fullmatch(message, text) for text in texts):

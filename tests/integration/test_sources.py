@@ -36,13 +36,13 @@ async def test_pods_of_a_url_run_and_survive_their_server(containerd, tmp_path, 
             first, uid = node.container_id("url"), node.uid("url")
             server.status = 500
             await node.until(
-                lambda: any(e.what == "ManifestUrlFailed" for e in node.kubelet.journal.of_node())
+                lambda: any(e.what == "ManifestUrlFailed" for e in node.kubelet.ground.journal.of_node())
             )
             # A daemon that cannot know which pods there should be leaves what runs alone.
             await node.restart()
             seen = len(server.asked)
             await node.until(lambda: len(server.asked) > seen + 3)
-            assert not node.kubelet.sources.all_sources_ready()
+            assert not node.kubelet.intake.sources.all_sources_ready()
             assert first in {c.id for c in await node.cri.list_containers()}
             server.status = 200
             await node.until(lambda: node.runs("url"))

@@ -34,7 +34,7 @@ class Node:
         observer = SimpleNamespace(unread=lambda uid: unread, cached=lambda uid: observed)
         workers = SimpleNamespace(state=lambda uid: state)
         self.removal = Removal(
-            store, observer, lambda: workers, lambda uid: rejected, lambda: passed, lambda uid: held
+            store, observer, workers, lambda uid: rejected, lambda: passed, lambda uid: held
         )
 
     def answers(self):

@@ -4,7 +4,6 @@ What other rooms need to be built (events, objects, tokens, who may do what) is 
 :meth:`Membership.join` takes what the other rooms are asked for.
 """
 
-import random
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import cast
@@ -12,9 +11,7 @@ from typing import cast
 from pykubelet.api.core import Pod, PodStatus
 from pykubelet.api.node import Node
 from pykubelet.api.podinfo import full_name, is_static
-from pykubelet.base.clock import Clock
-from pykubelet.base.journal import Events, Journal, PodRef
-from pykubelet.base.metrics import Metrics
+from pykubelet.base.journal import Events, PodRef
 from pykubelet.base.tasks import Stage, Stages
 from pykubelet.cluster.certificate_manager import CertificateManager
 from pykubelet.cluster.certificate_requests import SERVING
@@ -37,11 +34,9 @@ from pykubelet.cluster.status_doors import Keeper, StatusRules
 from pykubelet.cluster.status_manager import StatusManager
 from pykubelet.cluster.tokens import TokenManager
 from pykubelet.cluster.trust_bundles import TrustBundles
-from pykubelet.config import Loaded
 from pykubelet.cri.door import Runtime
 from pykubelet.node import NodeInfo
 from pykubelet.node.address_watch import AddressWatch
-from pykubelet.node.host import Host
 from pykubelet.node.images import ImageList
 from pykubelet.node.object import reconciled
 from pykubelet.node.pod_cidr import PodCidr
@@ -55,6 +50,7 @@ from pykubelet.server.webhook import WebhookAuthorizer, WebhookTokens
 from pykubelet.volumes import Feeds
 from pykubelet.wiring.cluster_volumes import ClusterVolumes
 from pykubelet.wiring.connection import Connection
+from pykubelet.wiring.ground import Ground
 from pykubelet.wiring.node_object import NodeObject
 from pykubelet.wiring.pod_views import PodViews
 from pykubelet.wiring.runtime_view import RuntimeView
@@ -66,12 +62,7 @@ class Membership:
     def __init__(
         self,
         connection: Connection,
-        loaded: Loaded,
-        host: Host,
-        clock: Clock,
-        rng: random.Random,
-        journal: Journal,
-        metrics: Metrics,
+        ground: Ground,
         runtime: Runtime,
         *,
         on_object: Callable[[str, str, str, Collection[str]], None],
@@ -83,6 +74,8 @@ class Membership:
         *on_serving* that there is a new serving certificate; *on_attached* that volumes may be attached,
         or told to be in use, that were not; *on_csi_driver* the name of a CSIDriver object that changed.
         """
+        loaded, host, clock, rng = ground.loaded, ground.host, ground.clock, ground.rng
+        journal, metrics = ground.journal, ground.metrics
         config, api, name = loaded.config, connection.api, host.node_name
         self.connection = connection
         self._loaded = loaded

@@ -17,7 +17,7 @@ class Removal:
         self,
         store: PodStore,
         observer: Observer,
-        workers: Callable[[], PodWorkers],
+        workers: PodWorkers,
         rejected: Callable[[str], bool],
         passed: Callable[[], bool],
         held: Callable[[str], bool] = lambda uid: False,
@@ -36,21 +36,21 @@ class Removal:
 
     def content_removable(self, uid: str) -> bool:
         """Whether everything of the pod may go: deleted and ended, evicted, or known to nobody."""
-        state = self._workers().state(uid)
+        state = self._workers.state(uid)
         if state is not None:
             return state.content_removable
         return self._orphaned(uid)
 
     def runtime_removable(self, uid: str) -> bool:
         """Whether the pod's containers may go: it has ended."""
-        state = self._workers().state(uid)
+        state = self._workers.state(uid)
         if state is not None:
             return not state.containers_may_run
         return self._orphaned(uid)
 
     def volumes_removable(self, uid: str) -> bool:
         """Whether the pod's volumes may go: none of its containers runs or will."""
-        state = self._workers().state(uid)
+        state = self._workers.state(uid)
         if state is not None:
             return not state.containers_may_run
         if self._store.get(uid) is not None:
@@ -62,7 +62,7 @@ class Removal:
 
     def ending(self, uid: str) -> bool:
         """Whether the pod is being ended."""
-        state = self._workers().state(uid)
+        state = self._workers.state(uid)
         return state is not None and state.terminating
 
     def _orphaned(self, uid: str) -> bool:

@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from pykubelet.api.admission import Rejection
 from pykubelet.api.core import Container, Pod, PodStatus
 from pykubelet.api.qos import qos_class
-from pykubelet.base.clock import Clock
-from pykubelet.base.journal import Events, Journal
-from pykubelet.base.layout import Layout
-from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import Stage, Stages
 from pykubelet.config import Loaded
 from pykubelet.containers.linux_resources import may_swap
@@ -24,6 +20,7 @@ from pykubelet.pods.resize.judge import ResizeRules
 from pykubelet.pods.resize.metrics import ResizeMetrics
 from pykubelet.pods.resize.resizer import Resizer, ResizerDoors
 from pykubelet.pods.store import PodStore
+from pykubelet.wiring.ground import Ground
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +61,13 @@ class Resizing:
 
     def __init__(
         self,
+        ground: Ground,
         rules: ResizeRules,
-        layout: Layout,
-        clock: Clock,
-        journal: Journal,
-        events: Events,
-        metrics: Metrics,
         store: PodStore,
         doors: ResizingDoors,
     ) -> None:
-        conditions, counts = ResizeConditions(), ResizeMetrics(metrics)
+        layout, clock, journal, events = ground.layout, ground.clock, ground.journal, ground.events
+        conditions, counts = ResizeConditions(), ResizeMetrics(ground.metrics)
         self._recorded = ResourceBook(layout.actuated_state, "actuated")
         self.allocation = Allocation(
             ResourceBook(layout.allocated_state, "allocated"),

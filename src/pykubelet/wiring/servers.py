@@ -2,37 +2,30 @@
 
 from pathlib import Path
 
-from pykubelet.base.clock import Clock
-from pykubelet.base.layout import Layout
-from pykubelet.base.metrics import Metrics
 from pykubelet.config import Loaded
 from pykubelet.node import NodeInfo
 from pykubelet.node.system_logs import SystemLogFiles
 from pykubelet.server import AdminServer, AlwaysAllow, AlwaysDeny, KubeletServer
 from pykubelet.server.doors import Authorizer, Manifests
+from pykubelet.wiring.ground import Ground
 from pykubelet.wiring.membership import Membership
 from pykubelet.wiring.node_api import LocalNodeApi
 
 
 def kubelet_server(
-    loaded: Loaded,
-    node: NodeInfo,
-    api: LocalNodeApi,
-    clock: Clock,
-    metrics: Metrics,
-    cluster: Membership | None,
-    manifests: Manifests | None,
+    ground: Ground, node: NodeInfo, api: LocalNodeApi, cluster: Membership | None, manifests: Manifests | None
 ) -> KubeletServer:
     """The server of the API server and of other clients; without *cluster* nobody is asked about them."""
+    loaded = ground.loaded
     return KubeletServer(
         loaded.config,
         Path(loaded.flags.certDir),
         api,
         authorizer_of(loaded, cluster),
-        clock,
+        ground.clock,
         hostname=node.name,
         addresses=node.host_ips,
-        metrics=metrics,
+        metrics=ground.metrics,
         tokens=None if cluster is None else cluster.authenticator,
         serving=None if cluster is None else cluster.serving,
         node_logs=SystemLogFiles(),
@@ -42,12 +35,10 @@ def kubelet_server(
     )
 
 
-def admin_server(
-    loaded: Loaded, layout: Layout, api: LocalNodeApi, clock: Clock, manifests: Manifests | None
-) -> AdminServer:
+def admin_server(ground: Ground, api: LocalNodeApi, manifests: Manifests | None) -> AdminServer:
     """The socket of this machine's administrator."""
-    idle = loaded.config.streamingConnectionIdleTimeout.seconds
-    return AdminServer(layout.admin_socket, api, clock, idle=idle, manifests=manifests)
+    idle = ground.loaded.config.streamingConnectionIdleTimeout.seconds
+    return AdminServer(ground.layout.admin_socket, api, ground.clock, idle=idle, manifests=manifests)
 
 
 def authorizer_of(loaded: Loaded, cluster: Membership | None) -> Authorizer:

@@ -8,36 +8,24 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-from pykubelet.base.clock import Clock
-from pykubelet.base.journal import Events, Journal
-from pykubelet.base.layout import Layout
 from pykubelet.base.tasks import TaskOwner
-from pykubelet.config import Loaded
 from pykubelet.pods.sources import FileSource, PodConfig, PushSource, UrlSource
 from pykubelet.pods.sources.adopt import Running
+from pykubelet.wiring.ground import Ground
 
 
 class StaticSources:
     """Files, a URL and what is pushed, as far as they are configured."""
 
-    def __init__(
-        self,
-        loaded: Loaded,
-        layout: Layout,
-        node: str,
-        mux: PodConfig,
-        clock: Clock,
-        journal: Journal,
-        events: Events,
-        running: Running,
-    ) -> None:
+    def __init__(self, ground: Ground, node: str, mux: PodConfig, running: Running) -> None:
         """*running* tells, once that is known, what runs in the runtime."""
+        clock, journal, events = ground.clock, ground.journal, ground.events
         self._clock = clock
         self._tasks = TaskOwner("sources")
         self._loops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         #: Manifests that are pushed; None where that is not allowed.
         self.pushed: PushSource | None = None
-        config = loaded.config
+        config = ground.loaded.config
         if config.staticPodPath:
             files = FileSource(
                 Path(config.staticPodPath),
@@ -62,8 +50,8 @@ class StaticSources:
                 period=config.httpCheckFrequency.seconds,
             )
             self._loops.append(("URL", url.run))
-        if loaded.flags.enableManifestPush:
-            self.pushed = PushSource(layout.pushed_manifests, node, journal, events)
+        if ground.loaded.flags.enableManifestPush:
+            self.pushed = PushSource(ground.layout.pushed_manifests, node, journal, events)
             self._loops.append(("push", partial(self.pushed.run, mux.channel("push"))))
 
     async def load(self) -> None:

@@ -1,17 +1,11 @@
 """The room ``volumes``, built and joined: its manager, its plug-ins, and the CSI drivers of the node."""
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pykubelet.api.core import Pod
 from pykubelet.base.apart import Apart
-from pykubelet.base.clock import Clock
-from pykubelet.base.journal import Events, Journal
-from pykubelet.base.layout import Layout
-from pykubelet.base.metrics import Metrics
 from pykubelet.base.tasks import Stage, Stages
-from pykubelet.config import Loaded
 from pykubelet.node import NodeInfo
 from pykubelet.rpc.plugins import PluginManager
 from pykubelet.volumes import Feeds, VolumeManager
@@ -24,6 +18,7 @@ from pykubelet.volumes.csi.plugin import CsiPlugin
 from pykubelet.volumes.csi.refresher import Refresher
 from pykubelet.volumes.local import LocalVolumes
 from pykubelet.volumes.nfs import NfsVolumes
+from pykubelet.wiring.ground import Ground
 from pykubelet.wiring.membership import Membership
 from pykubelet.wiring.settings import refresh_period
 
@@ -44,17 +39,13 @@ class VolumeRoom:
 
     def __init__(
         self,
-        loaded: Loaded,
-        layout: Layout,
-        clock: Clock,
-        journal: Journal,
-        events: Events,
-        metrics: Metrics,
-        rng: random.Random,
+        ground: Ground,
         node: NodeInfo,
         cluster: Membership | None,
         doors: VolumeDoors,
     ) -> None:
+        layout, clock, journal = ground.layout, ground.clock, ground.journal
+        events, metrics = ground.events, ground.metrics
         self.plugins = PluginManager(layout.plugins_registry, clock=clock, journal=journal, metrics=metrics)
         sink = NoNodeInfoSink() if cluster is None else cluster.volumes.csi_node
         feeds = Feeds(node=node) if cluster is None else cluster.feeds(node)
@@ -85,8 +76,8 @@ class VolumeRoom:
             node_allocatable_memory=doors.node_allocatable_memory,
             ending=doors.ending,
             feeds=feeds,
-            refresh_period=refresh_period(loaded),
-            rng=rng,
+            refresh_period=refresh_period(ground.loaded),
+            rng=ground.rng,
             persistent=(self._csi, LocalVolumes(layout, clock, events), NfsVolumes(layout)),
             claims=None if cluster is None else cluster.volumes.claims,
             attachments=None if cluster is None else cluster.volumes.attachments,
