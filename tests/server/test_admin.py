@@ -2,6 +2,7 @@ import asyncio
 import json
 import os
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.server.conftest import Answer, FakeNode, StreamingServer, http
 
 from pykubelet.base.clock import SystemClock
 from pykubelet.server import AdminServer, ListenError
+from pykubelet.server import admin as admin_module
 
 
 async def ask(path: Path, what: str, method: str = "GET") -> Answer:
@@ -112,3 +114,28 @@ async def test_streams_go_through_with_half_close(
     writer.write_eof()
     assert await reader.read(-1) == sent
     writer.close()
+
+
+async def test_a_start_that_is_cut_leaves_no_socket_open(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, bound = threading.Event(), []
+    bind = admin_module._bind
+
+    def slow(path: Path) -> socket.socket:
+        goes_on.wait(10)
+        bound.append(bind(path))
+        return bound[0]
+
+    monkeypatch.setattr(admin_module, "_bind", slow)
+    made = server(short_path / "admin.sock")
+    starting = asyncio.get_running_loop().create_task(made.start())
+    await asyncio.sleep(0.05)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await made.stop()
+    goes_on.set()
+    async with asyncio.timeout(10):
+        while not bound or bound[0].fileno() != -1:
+            await asyncio.sleep(0.01)

@@ -68,10 +68,14 @@ class AdminServer:
 
         :raises ListenError: a living daemon has it, or the directory is not to be used.
         """
+        binding = asyncio.get_running_loop().run_in_executor(None, _bind, self._path)
         try:
-            listening = await asyncio.to_thread(_bind, self._path)
+            listening = await asyncio.shield(binding)
         except OSError as error:
             raise ListenError(f"cannot listen on {self._path} (admin): {error.strerror or error}") from error
+        except asyncio.CancelledError:
+            binding.add_done_callback(_closed)
+            raise
         self._listener = Listener("admin", self.routes, guard=self._guard, max_connections=256)
         await self._listener.start_unix(listening)
 
@@ -183,6 +187,12 @@ def _bind(path: Path) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+def _closed(binding: "asyncio.Future[socket.socket]") -> None:
+    """Close what was bound though nobody waited for it any more."""
+    if not binding.cancelled() and binding.exception() is None:
+        binding.result().close()
 
 
 def _remove_stale(path: Path) -> None:
