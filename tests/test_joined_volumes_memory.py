@@ -87,3 +87,39 @@ async def test_a_pod_for_whose_volume_a_node_has_no_room(mount_area, host, monke
         await node.until(lambda: not (node.server.node(NODE)["status"].get("volumesInUse")))
         node.delete("web")
         await node.until(lambda: node.server.pod("default", "web") is None)
+
+
+async def test_a_volume_that_no_controller_attaches(mount_area, host, monkeypatch):
+    area = mount_area / "node"
+    async with JoinedNode(area, host, monkeypatch, enableControllerAttachDetach=False) as node:
+        claim(node, period=None)
+        mounts = [{"name": "data", "mountPath": "/data"}]
+        volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+        node.create("web", {**runs("app"), "volumeMounts": mounts}, volumes=volumes)
+        await node.sleep(130)
+        text = (
+            'AttachVolume.Attach failed for volume "pv" : attaching volumes from the kubelet is not supported'
+        )
+        events = node.server.list(resources.EVENTS)
+        told = [event for event in events if event["reason"] == "FailedAttachVolume"]
+        assert {(event["type"], event["message"]) for event in told} == {("Warning", text)}
+        assert {event["involvedObject"]["name"] for event in told} == {"web"}
+        (missing,) = [
+            entry for entry in node.journal.of_name("default", "web") if entry.what == "VolumesMissing"
+        ]
+        assert missing.cause.startswith(
+            "data is not attached: no controller attaches volumes to this node "
+            "(enableControllerAttachDetach is false)"
+        )
+        (story,) = node.kubelet.volumes.manager.explain(node.uid("web"))
+        assert (story.state, story.step, story.error) == (
+            "attaching", "attach", "attaching volumes from the kubelet is not supported"
+        )  # fmt: skip
+        assert "enableControllerAttachDetach is false" in story.waits_for
+        made = node.server.node(NODE)
+        assert "volumes.kubernetes.io/controller-managed-attach-detach" not in made["metadata"].get(
+            "annotations", {}
+        )
+        assert not made["status"].get("volumesInUse")
+        node.delete("web")
+        await node.until(lambda: node.server.pod("default", "web") is None)

@@ -74,6 +74,8 @@ class Cluster:
     def use(self, names):
         self.used = set(names)
 
+    by_controller = True
+
     def told(self, name):
         return name in self.written
 

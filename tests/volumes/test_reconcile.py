@@ -171,6 +171,11 @@ def busy(kind, target):
         (WANTED | {"visible": {D}}, []),
         (WANTED | {"told": {D}, "visible": {D}}, [("attach", KEY)]),
         (WANTED | {"told": {D}, "visible": {D}, "devices": {D: UNREAD}}, []),
+        # Where no controller attaches, that is told; what it attached before is used.
+        (WANTED | {"by_controller": False}, [("attach", KEY)]),
+        (WANTED | {"by_controller": False, "devices": {D: UNREAD}}, []),
+        (WANTED | {"by_controller": False, "devices": {D: ATTACHED}}, [("stage", KEY)]),
+        (FREE | {"by_controller": False}, [("stage", KEY)]),
         (WANTED | {"told": {D}, "visible": {D}, "devices": {D: ATTACHED}}, [("stage", KEY)]),
         # Staging, then mounting; each of one volume at a time.
         (FREE, [("stage", KEY)]),

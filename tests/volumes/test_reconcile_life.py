@@ -93,6 +93,8 @@ class World:
 
     # The door Attachments.
 
+    by_controller = True
+
     def told(self, name):
         return name in self.written and name in (self.wish or ())
 

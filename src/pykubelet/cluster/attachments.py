@@ -27,11 +27,15 @@ class NodeAttachments:
         *,
         report: Callable[[str], None],
         on_change: Callable[[], None],
+        by_controller: bool = True,
     ) -> None:
-        """*cached* is the Node as a watch brought it; *report* has the status written now, and is told why.
+        """*by_controller* is ``enableControllerAttachDetach``.
+
+        *cached* is the Node as a watch brought it; *report* has the status written now, and is told why.
 
         *on_change* hears that :meth:`told` or :meth:`seen` may answer otherwise than before.
         """
+        self.by_controller = by_controller
         self._api = api
         self._node_name = node_name
         self._cached = cached
@@ -72,8 +76,11 @@ class NodeAttachments:
     # --- what the node's status asks and tells --------------------------------
 
     def to_write(self) -> tuple[str, ...] | None:
-        """What the status is to list, sorted; None: what it does."""
-        return self._wanted
+        """What the status is to list, sorted; None: what it does.
+
+        Without a controller nobody reads it.
+        """
+        return self._wanted if self.by_controller else None
 
     def written(self, node: Node | None) -> None:
         """The Node is as the last status that was to be written; None: there is no Node."""

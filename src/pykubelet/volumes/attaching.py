@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from pykubelet.base.errors import VolumeError
 
 from .book import Book
+from .doors import Attachments
 from .plugin import PersistentPlugin
 from .state import Wanted
 
@@ -19,6 +20,11 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: What is told where nobody attaches.
+UNATTENDED: Final = (
+    "no controller attaches volumes to this node (enableControllerAttachDetach is false), "
+    "and a kubelet cannot attach volumes of CSI drivers itself"
+)
 #: Seconds for the API server, and a driver that is asked for its limit.
 _LIMIT: Final = 30.0
 #: Seconds for the API server when somebody waits for the answer.
@@ -28,9 +34,12 @@ _SOON: Final = 3.0
 class Attaching:
     """Asks about volumes that are not attached yet."""
 
-    def __init__(self, book: Book, persistent: Mapping[str, PersistentPlugin]) -> None:
+    def __init__(
+        self, book: Book, persistent: Mapping[str, PersistentPlugin], attachments: Attachments
+    ) -> None:
         """*persistent* are the plug-ins by their names."""
         self._book = book
+        self._attachments = attachments
         self._persistent = persistent
 
     def waiting(self, uid: str) -> list[Wanted]:
@@ -59,6 +68,8 @@ class Attaching:
         plugin = self._persistent.get(wanted.key.plugin)
         if plugin is None or wanted.resolved is None:
             return ""
+        if not self._attachments.by_controller:
+            return UNATTENDED
         try:
             return await _within(_SOON, plugin.unattached(wanted.resolved.spec))
         except VolumeError as error:

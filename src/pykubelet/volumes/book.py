@@ -143,6 +143,7 @@ class Book:
             growing=frozenset(key for key in self._mounted if self._grows(key)),
             obscure=not all(each.readable for each in self._left.values()),
             attachments_known=self.devices.attachments_known,
+            by_controller=attachments.by_controller,
         )
 
     def _grows(self, key: VolumeKey) -> bool:

@@ -106,6 +106,11 @@ class Claims(Protocol):
 class Attachments(Protocol):
     """What the attach/detach controller is asked for, and what it did, by the node's status."""
 
+    @property
+    def by_controller(self) -> bool:
+        """Whether it attaches volumes to this node at all (``enableControllerAttachDetach``)."""
+        ...
+
     def use(self, names: Collection[str]) -> None:
         """Let ``status.volumesInUse`` be these unique names; never told: it stays as it is."""
         ...
@@ -170,6 +175,8 @@ class NoClaims:
 
 class NoAttachments:
     """The answer where there is no cluster."""
+
+    by_controller = True
 
     def use(self, names: Collection[str]) -> None:
         """See :class:`Attachments`."""

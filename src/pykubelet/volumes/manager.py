@@ -146,7 +146,7 @@ class VolumeManager:
             refresh_period=refresh_period,
             rng=rng or random.Random(),  # noqa: S311 - spreads load, guards nothing
         )
-        self._attaching = Attaching(self._book, self._persistent)
+        self._attaching = Attaching(self._book, self._persistent, self._attachments)
         self._waits = Waits(self._book, journal, self.reconsider, self._attaching)
         self._rebuild = Rebuild(
             layout,

@@ -32,6 +32,11 @@ class Refusal:
     text: str
 
 
+#: Upstream's text where no controller attaches to the node: no volume that is left in Kubernetes can be
+#: attached by a kubelet itself.
+NO_ATTACHER: Final = "attaching volumes from the kubelet is not supported"
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What to do with one target, and the fact that led to it."""
@@ -143,6 +148,8 @@ class Situation:
     obscure: bool = False
     #: Whether it is known which of the devices that an earlier life left are attached.
     attachments_known: bool = True
+    #: Whether a controller attaches volumes to this node.
+    by_controller: bool = True
 
 
 @dataclass(frozen=True, slots=True)

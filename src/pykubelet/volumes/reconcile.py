@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from .orders import Need, Order, Plan, Refusal, Situation, Target, uid_of
+from .orders import NO_ATTACHER, Need, Order, Plan, Refusal, Situation, Target, uid_of
 from .state import Condition, DeviceKey, SourceKey, VolumeKey
 
 #: Upstream's text of a second pod that wants a volume which only one may have.
@@ -113,6 +113,9 @@ def _forward(situation: Situation, key: VolumeKey, busy: _Busy) -> Order | None:
     target = DeviceKey(need.device)
     if need.attachable and (state is None or state.attached != "yes"):
         known = state is None or state.attached != "uncertain"
+        if known and not situation.by_controller:
+            refusal = Refusal("AttachVolume.Attach", NO_ATTACHER)
+            return Order("attach", target, cause, device=need.device, volume=key, refusal=refusal)
         if known and need.device in situation.told and need.device in situation.visible:
             return Order("attach", target, cause, device=need.device, volume=key)
         return None

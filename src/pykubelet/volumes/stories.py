@@ -7,6 +7,7 @@ from pykubelet.api.volumes import Volume
 from pykubelet.base.errors import VolumeError
 
 from . import claims
+from .attaching import UNATTENDED
 from .book import Book
 from .doors import Attachments
 from .orders import Kind, Setback, Target
@@ -100,6 +101,8 @@ def _state(book: Book, key: VolumeKey) -> StoryState:
 
 
 def _attaching(wanted: Wanted, attachments: Attachments) -> str:
+    if not attachments.by_controller:
+        return f"somebody to attach it: {UNATTENDED}"
     name = wanted.unique_name
     if not attachments.told(name):
         return f"a written node status that lists {name} in volumesInUse"

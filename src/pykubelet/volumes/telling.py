@@ -13,7 +13,7 @@ from pykubelet.base.journal import Events, Journal, ObjectRef, PodRef
 from . import errors
 from .book import Book
 from .measures import Measures, plugin_label
-from .orders import Kind, Order, Setback, Target, uid_of
+from .orders import Kind, Order, Refusal, Setback, Target, uid_of
 from .spec import VolumeSpec
 from .state import DeviceKey, SourceKey, VolumeKey, Wanted
 
@@ -125,6 +125,8 @@ class Telling:
             return
         if wanted is not None and order.kind in _STEPS:
             self._event(order, wanted, error, text)
+        elif order.kind == "attach" and order.refusal is not None:
+            self._unattachable(order.target, order.refusal)
         elif wanted is not None and order.kind == "expand":
             reason = "VolumeResizeFailed"
             message = f'NodeExpandVolume.NodeExpandVolume failed for volume "{wanted.called}" : {text}'
@@ -140,6 +142,13 @@ class Telling:
         reason = "FailedMapVolume" if block and not step.startswith("NodeAffinity") else "FailedMount"
         message = f'{prefix}.{failed} for volume "{wanted.called}" : {text}'
         self._events.pod_event(pod_ref(wanted.pod), "Warning", reason, message)
+
+    def _unattachable(self, target: Target, why: Refusal) -> None:
+        """Tell all who wait for the device."""
+        name = target.unique_name if isinstance(target, DeviceKey) else ""
+        for each in [each for each in self._book.wants.all() if each.unique_name == name]:
+            message = f'{why.step} failed for volume "{each.key.name}" : {why.text}'
+            self._events.pod_event(pod_ref(each.pod), "Warning", "FailedAttachVolume", message)
 
     def mapped(self, wanted: Wanted, volume: MountedVolume, map_path: str) -> None:
         """A pod got a block device."""
@@ -178,6 +187,9 @@ class Telling:
 
     def _measure(self, order: Order, wanted: Wanted | None, seconds: float, *, good: bool) -> None:
         target = order.target
+        if order.kind == "attach" and order.refusal is not None:
+            # Nobody looked at anything.
+            return
         if target in self._forced and isinstance(target, VolumeKey):
             self._forced.discard(target)
             self._measures.forced(good=good)

@@ -80,6 +80,8 @@ class Work:
         :raises VolumeError, OSError: it failed.
         """
         target = order.target
+        if order.refusal is not None:
+            raise VolumeError(order.refusal.text, left="unchanged", step=_step(order, wanted))
         if isinstance(target, SourceKey):
             return await self._resolve(target)
         if isinstance(target, DeviceKey):
@@ -88,8 +90,6 @@ class Work:
             await self._clean(target)
         elif order.kind == "unmount":
             await self._unmount(target)
-        elif order.refusal is not None:
-            raise VolumeError(order.refusal.text, left="unchanged", step=_step(order, wanted))
         elif wanted is not None:
             return await self._give(order, wanted)
         return True

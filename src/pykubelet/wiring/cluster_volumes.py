@@ -31,29 +31,34 @@ class ClusterVolumes:
         rng: random.Random,
         journal: Journal,
         *,
+        controller_attach: bool,
         cached: Callable[[], Node | None],
         report: Callable[[str], None],
         on_attached: Callable[[], None],
         on_csi_driver: Callable[[str], None],
     ) -> None:
-        """*cached* is the Node as a watch brought it; *report* has its status written, and is told why.
+        """*controller_attach* is ``enableControllerAttachDetach``.
+
+        *cached* is the Node as a watch brought it; *report* has its status written, and is told why.
 
         *on_attached* hears that volumes may be attached, or told to be in use, that were not;
         *on_csi_driver* the name of a CSIDriver object that came, changed or went.
         """
         self._claims = ClaimReader(api)
         self.claims = ClusterClaims(self._claims, clock, journal)
-        self.attachments = NodeAttachments(api, node_name, cached, report=report, on_change=on_attached)
+        self.attachments = NodeAttachments(
+            api,
+            node_name,
+            cached,
+            report=report,
+            on_change=on_attached,
+            by_controller=controller_attach,
+        )
         self.csi_node = CsiNodePublisher(api, node_name, clock, rng, journal, on_change=report)
         self.csi_objects = CsiObjectReader(api, clock, rng, on_driver=on_csi_driver)
 
-    def facts(self, *, controller_attach: bool) -> VolumeFacts:
-        """What the Node's status tells; *controller_attach* is ``enableControllerAttachDetach``.
-
-        Without that controller nobody reads which volumes are in use.
-        """
-        if not controller_attach:
-            return VolumeFacts(errors=self.csi_node.errors)
+    def facts(self) -> VolumeFacts:
+        """What the Node's status tells."""
         return VolumeFacts(self.attachments.to_write, self.csi_node.errors)
 
     def early_stages(self, stages: Stages) -> None:

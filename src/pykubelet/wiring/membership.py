@@ -115,6 +115,7 @@ class Membership:
             clock,
             rng,
             journal,
+            controller_attach=config.enableControllerAttachDetach,
             cached=self.node_watch.node,
             report=self._report,
             on_attached=on_attached,
@@ -259,7 +260,7 @@ class Membership:
             self._clock,
             self.images,
             lambda: self.addresses.ips,
-            self.volumes.facts(controller_attach=config.enableControllerAttachDetach),
+            self.volumes.facts(),
         )
         frequency = config.nodeStatusUpdateFrequency.seconds
         timeout = min(frequency, float(config.nodeLeaseDurationSeconds))
