@@ -7,6 +7,7 @@ from tests.volumes.persistent import StandIns
 
 from pykubelet.base.errors import ExpandError, VolumeError
 from pykubelet.volumes import commands, filesystems
+from pykubelet.volumes.errors import MismatchError
 from pykubelet.volumes.patient_threads import PatientThreads
 
 
@@ -127,7 +128,8 @@ def test_a_failed_mount_tells_all(stand_ins, device):
         "mount failed: exit status 32\nMounting command: mount\n"
         f"Mounting arguments: -t ext4 -o defaults {device} /target\nOutput: wrong fs type\n"
     )
-    with pytest.raises(VolumeError, match="is formatted as ext4, not as xfs"):
+    assert not isinstance(caught.value, MismatchError)
+    with pytest.raises(MismatchError, match="is formatted as ext4, not as xfs"):
         mount(device, "xfs")
 
 

@@ -19,6 +19,7 @@ from pykubelet.base.errors import ExpandError, VolumeError
 from pykubelet.base.layout import Layout
 from pykubelet.linux import loop, mountinfo, mounts
 from pykubelet.volumes import ownership
+from pykubelet.volumes.errors import MismatchError
 from pykubelet.volumes.local import LocalVolumes
 from pykubelet.volumes.plugin import Device, Found
 from pykubelet.volumes.spec import VolumeSpec
@@ -328,7 +329,7 @@ def test_the_file_system_that_is_there_is_never_formatted(room):
 def test_another_file_system_than_asked_for_is_told(room):
     device = room.disk()
     formatted(device, "ext4")
-    with pytest.raises(VolumeError, match=f"{device} is formatted as ext4, not as xfs") as caught:
+    with pytest.raises(MismatchError, match=f"{device} is formatted as ext4, not as xfs") as caught:
         room.give(room.spec(device, "xfs"))
     assert caught.value.left == "nothing"
     assert str(caught.value).startswith(f"local: failed to mount device {device} at {room.top} (fstype: xfs)")

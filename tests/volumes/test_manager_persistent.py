@@ -23,6 +23,7 @@ from pykubelet.api.volumes import (
 from pykubelet.base.errors import ExpandError, VolumeError, VolumeLimitError
 from pykubelet.base.metrics import Metrics
 from pykubelet.volumes import VolumeManager
+from pykubelet.volumes.errors import MismatchError
 from pykubelet.volumes.host_path import HostPath
 
 A = f"{CSI}/d^a"
@@ -564,6 +565,21 @@ async def test_what_is_only_read_does_not_grow(lab):
     assert lab.events == [event]
     assert lab.node.story.elsewhere == [("PersistentVolumeClaim shop/a", *event)]
     assert "expand" not in lab.calls
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("call", ["stage", "set_up"])
+async def test_a_device_with_another_file_system_is_an_event_of_its_persistent_volume(lab, call):
+    lab.driver.errors[call] = MismatchError("it is formatted as ext4, not as xfs", left="nothing")
+    manager = await lab.start()
+    lab.node.pods = [claiming(data="a")]
+    manager.reconsider("uid-1")
+    await lab.rest()
+    step = "MountDevice" if call == "stage" else "SetUp"
+    text = "it is formatted as ext4, not as xfs"
+    assert lab.events == [("Warning", "FailedMount", f'MountVolume.{step} failed for volume "pv-a" : {text}')]
+    told = ("Warning", "FailedMountOnFilesystemMismatch", f'MountVolume failed for volume "pv-a" {text}')
+    assert lab.node.story.elsewhere == [("PersistentVolume pv-a", *told)]
 
 
 # --- an outage ----------------------------------------------------------------

@@ -1,4 +1,10 @@
-"""The kernel's refusals in the words that users of Kubernetes know."""
+"""The kernel's refusals in the words that users of Kubernetes know; failures of volumes of their own kind."""
+
+from pykubelet.base.errors import VolumeError
+
+
+class MismatchError(VolumeError):
+    """A device holds another file system than the volume asks for, and could not be mounted."""
 
 
 def reason(error: OSError) -> str:

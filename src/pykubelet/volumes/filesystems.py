@@ -63,6 +63,7 @@ async def format_and_mount(
 ) -> None:
     """Mount *device* at *target*, formatted as *kind* if it is blank and not to be mounted ``ro``.
 
+    :raises MismatchError: it holds something else, and cannot be mounted.
     :raises VolumeError: a step failed; a time-out of the mount may leave it mounted.
     """
     kind = kind or DEFAULT
@@ -78,7 +79,8 @@ async def format_and_mount(
             )
         await _format(device, target, kind, options, looks)
     elif found == PARTITIONS:
-        raise VolumeError(f"{device} holds {found}: it is neither formatted nor mounted", left="nothing")
+        text = f"{device} holds {found}: it is neither formatted nor mounted"
+        raise errors.MismatchError(text, left="nothing")
     elif not read_only:
         await _check(device)
     try:
@@ -86,7 +88,8 @@ async def format_and_mount(
     except VolumeError as error:
         if found in ("", kind):
             raise
-        raise VolumeError(f"{error}\n{device} is formatted as {found}, not as {kind}") from error
+        text = f"{error}\n{device} is formatted as {found}, not as {kind}"
+        raise errors.MismatchError(text) from error
 
 
 async def _format(device: str, target: str, kind: str, options: Sequence[str], looks: PatientThreads) -> None:

@@ -24,7 +24,7 @@ from pykubelet.base.journal import Events
 from pykubelet.base.layout import Layout
 from pykubelet.linux import mountinfo, mounts, safeopen
 
-from . import block_map, filesystems, local_source, local_tree, mountpoint
+from . import block_map, errors, filesystems, local_source, local_tree, mountpoint
 from .group_change import GroupChange
 from .identity import group_of
 from .ongoing import Ongoing
@@ -103,9 +103,9 @@ class LocalVolumes:
             await filesystems.format_and_mount(path, target, kind, options, looks=self._looks)
         except VolumeError as error:
             left = await self._cleared(target)
-            raise VolumeError(
-                f"local: failed to mount device {path} at {target} (fstype: {kind}), error {error}", left=left
-            ) from error
+            text = f"local: failed to mount device {path} at {target} (fstype: {kind}), error {error}"
+            mismatch = isinstance(error, errors.MismatchError)
+            raise (errors.MismatchError if mismatch else VolumeError)(text, left=left) from error
 
     async def unstage(self, device: Device) -> None:
         """Unmount the file system of the block device; a directory needs nothing."""

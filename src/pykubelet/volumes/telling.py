@@ -125,6 +125,8 @@ class Telling:
             return
         if wanted is not None and order.kind in _STEPS:
             self._event(order, wanted, error, text)
+            if isinstance(error, errors.MismatchError):
+                self._mismatched(wanted, text)
         elif order.kind == "attach" and order.refusal is not None:
             self._unattachable(order.target, order.refusal)
         elif wanted is not None and order.kind == "expand":
@@ -149,6 +151,15 @@ class Telling:
         for each in [each for each in self._book.wants.all() if each.unique_name == name]:
             message = f'{why.step} failed for volume "{each.key.name}" : {why.text}'
             self._events.pod_event(pod_ref(each.pod), "Warning", "FailedAttachVolume", message)
+
+    def _mismatched(self, wanted: Wanted, text: str) -> None:
+        """Tell the persistent volume, too: the pod's owner can do nothing about it."""
+        pv = wanted.resolved.spec.pv if wanted.resolved is not None else None
+        if pv is not None:
+            meta = pv.metadata
+            about = ObjectRef("v1", "PersistentVolume", "", meta.name, meta.uid, meta.resourceVersion)
+            message = f'MountVolume failed for volume "{meta.name}" {text}'
+            self._events.object_event(about, "Warning", "FailedMountOnFilesystemMismatch", message)
 
     def mapped(self, wanted: Wanted, volume: MountedVolume, map_path: str) -> None:
         """A pod got a block device."""
