@@ -1,8 +1,21 @@
 """A pod's volumes: what should be there, what is there, and the way from one to the other."""
 
+from .csi import CsiVolumes, NoCsiObjects, NoNodeInfoSink
 from .doors import Feeds
+from .local import LocalVolumes
 from .manager import VolumeManager
+from .nfs import NfsVolumes
 from .roots import ensure_shared_root
 from .story import VolumeStory
 
-__all__ = ["Feeds", "VolumeManager", "VolumeStory", "ensure_shared_root"]
+__all__ = [
+    "CsiVolumes",
+    "Feeds",
+    "LocalVolumes",
+    "NfsVolumes",
+    "NoCsiObjects",
+    "NoNodeInfoSink",
+    "VolumeManager",
+    "VolumeStory",
+    "ensure_shared_root",
+]
