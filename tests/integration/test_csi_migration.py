@@ -21,7 +21,7 @@ ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
 async def driver(joined, tmp_path_factory):
     assert joined.server, "only the double lets a test attach volumes"
     root = tmp_path_factory.mktemp("d")
-    registry = joined.node.kubelet.layout.plugins_registry
+    registry = joined.node.kubelet.ground.layout.plugins_registry
     topology = {f"topology.{DRIVER}/zone": ZONE}
     async with CsiDriver(root, registry, name=DRIVER, node_id=joined.name, topology=topology) as driver:
         spec = {"attachRequired": True, "fsGroupPolicy": "File", "volumeLifecycleModes": ["Persistent"]}
@@ -96,7 +96,7 @@ async def test_a_claim_and_a_pods_own_volume(driver, joined):
         "vol-2": {"wwn": "vol-2"},
     }
     uid = made["metadata"]["uid"]
-    directory = joined.node.kubelet.layout.pod_volumes(uid) / "kubernetes.io~csi"
+    directory = joined.node.kubelet.ground.layout.pod_volumes(uid) / "kubernetes.io~csi"
     assert sorted(path.name for path in directory.iterdir()) == [f"{DRIVER}-vol-2", "pv-old"]
     await joined.node.stop()
     await joined.node.start()
