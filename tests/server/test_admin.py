@@ -12,6 +12,8 @@ from tests.server.conftest import Answer, FakeNode, StreamingServer, http
 from pykubelet.base.clock import SystemClock
 from pykubelet.server import AdminServer, ListenError
 from pykubelet.server import admin as admin_module
+from pykubelet.server.listener import Listener
+from pykubelet.server.routes import Routes
 
 
 async def ask(path: Path, what: str, method: str = "GET") -> Answer:
@@ -139,3 +141,16 @@ async def test_a_start_that_is_cut_leaves_no_socket_open(
     async with asyncio.timeout(10):
         while not bound or bound[0].fileno() != -1:
             await asyncio.sleep(0.01)
+
+
+async def test_a_start_that_is_cut_at_its_end_leaves_no_socket_open_either(short_path: Path) -> None:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening.bind(str(short_path / "s.sock"))
+    listener = Listener("test", Routes([]))
+    starting = asyncio.get_running_loop().create_task(listener.start_unix(listening))
+    await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await listener.stop()
+    assert listening.fileno() == -1

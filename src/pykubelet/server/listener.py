@@ -151,14 +151,19 @@ class Listener:
                 ssl=tls,
                 ssl_handshake_timeout=_HANDSHAKE if tls else None,
                 ssl_shutdown_timeout=_STOP if tls else None,
+                start_serving=False,
             )
         except BaseException:
             listening.close()
             raise
+        # Apart: a start that is cut here has something to stop.
+        await self._listening.start_serving()
 
     async def start_unix(self, listening: socket.socket) -> None:
         """Listen on a bound Unix socket, which is closed with the listener."""
-        self._listening = await asyncio.get_running_loop().create_unix_server(self._server, sock=listening)
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_unix_server(self._server, sock=listening, start_serving=False)
+        await self._listening.start_serving()
 
     @property
     def port(self) -> int:
