@@ -5,7 +5,6 @@ from pykubelet.api.core import Pod
 from pykubelet.api.qos import compute_qos, qos_class
 from pykubelet.api.resources import (
     container_limit,
-    container_requests,
     containers_total,
     limited_by_all,
     pod_limits,
@@ -55,7 +54,6 @@ def test_overhead_and_pod_level():
     assert shown(pod_limits(it)) == {"cpu": "2100m", "memory": "2058Mi"}
     assert str(container_limit(it, it.spec.containers[0], "memory")) == "2Gi"
     assert str(container_limit(it, it.spec.containers[0], "cpu")) == "2"
-    assert shown(container_requests(it.spec.containers[0])) == {"cpu": "1"}
 
 
 def test_limited_by_all():

@@ -16,8 +16,6 @@ def test_errors_name_the_path(tmp_path):
     with pytest.raises(FileNotFoundError):
         syscalls.filesystem_type(missing)
     with pytest.raises(FileNotFoundError):
-        syscalls.open_tree(syscalls.AT_FDCWD, missing, 0)
-    with pytest.raises(FileNotFoundError):
         syscalls.openat2(syscalls.AT_FDCWD, missing, os.O_PATH)
 
 
@@ -28,7 +26,7 @@ def test_a_bind_shows_the_same(mount_area):
     (source / "file").write_text("x")
     mounts.bind(str(source), str(target))
     assert (target / "file").read_text() == "x"
-    mounts.set_read_only(str(target))
+    mounts.restrict(str(target), ["ro"])
     with pytest.raises(OSError, match="Read-only"):
         (target / "new").touch()
     (source / "new").touch()
@@ -99,22 +97,6 @@ def test_a_tmpfs_has_its_size(mount_area):
     with pytest.raises(OSError) as caught:
         (target / "file").write_bytes(b"x" * 10000)
     assert caught.value.errno == errno.ENOSPC
-
-
-def test_a_tree_is_cloned_and_attached(mount_area):
-    source, target = mount_area / "source", mount_area / "target"
-    (source / "inner").mkdir(parents=True)
-    target.mkdir()
-    mounts.mount_tmpfs(str(source / "inner"))
-    (source / "inner" / "file").touch()
-    tree = mounts.clone_tree(str(source))
-    try:
-        mounts.attach_tree(tree, str(target))
-    finally:
-        os.close(tree)
-    assert (target / "inner" / "file").exists()
-    assert mounts.unmount_below(str(target)) == 2
-    assert list(target.iterdir()) == []
 
 
 def test_all_below_is_unmounted_and_busy_ones_stay(mount_area):

@@ -12,12 +12,6 @@ def test_an_errno_is_its_exception(tmp_path):
     with pytest.raises(OSError) as caught:
         syscalls.umount2(str(tmp_path))
     assert (caught.value.errno, caught.value.filename) == (errno.EINVAL, str(tmp_path))
-    with pytest.raises(OSError) as caught:
-        syscalls.mount_setattr(syscalls.AT_FDCWD, str(tmp_path), 0, set_=syscalls.MOUNT_ATTR_RDONLY)
-    assert caught.value.errno == errno.EINVAL
-    with pytest.raises(OSError) as caught:
-        syscalls.move_mount(-1, "", syscalls.AT_FDCWD, str(tmp_path), syscalls.MOVE_MOUNT_F_EMPTY_PATH)
-    assert caught.value.errno == errno.EBADF
 
 
 def test_descriptors_are_not_inherited(tmp_path):

@@ -38,11 +38,11 @@ def pod(
     )
 
 
-NEW = WorkerState(full_name="web_default", synced_at=0.0)
+NEW = WorkerState(full_name="web_default")
 
 
 def test_an_update_of_a_living_pod_changes_nothing() -> None:
-    step = apply_update(NEW, WorkerUpdate("update", pod()), 1.0)
+    step = apply_update(NEW, WorkerUpdate("update", pod()))
     assert step.state == NEW
     assert not step.cut_short
     assert not step.ignored
@@ -80,7 +80,7 @@ def test_an_update_of_a_living_pod_changes_nothing() -> None:
 def test_what_begins_the_end(
     update: WorkerUpdate, deleted: bool, evicted: bool, grace: int, cause: str
 ) -> None:
-    step = apply_update(NEW, update, 7.0)
+    step = apply_update(NEW, update)
     state = step.state
     assert (state.phase, state.deleted, state.evicted, state.grace) == (
         WorkerPhase.TERMINATING,
@@ -89,62 +89,61 @@ def test_what_begins_the_end(
         grace,
     )
     assert state.cause == cause
-    assert state.terminating_at == 7.0
     assert step.cut_short
 
 
 def test_grace_only_shrinks_and_tells_so() -> None:
-    state = apply_update(NEW, WorkerUpdate("update", pod(deleted=True, deletion_grace=30)), 1.0).state
-    longer = apply_update(state, WorkerUpdate("update", pod(deleted=True, deletion_grace=60)), 2.0)
+    state = apply_update(NEW, WorkerUpdate("update", pod(deleted=True, deletion_grace=30))).state
+    longer = apply_update(state, WorkerUpdate("update", pod(deleted=True, deletion_grace=60)))
     assert longer.state.grace == 30
     assert not longer.shortened
-    shorter = apply_update(state, WorkerUpdate("update", pod(deleted=True, deletion_grace=3)), 2.0)
+    shorter = apply_update(state, WorkerUpdate("update", pod(deleted=True, deletion_grace=3)))
     assert shorter.state.grace == 3
     assert shorter.shortened
     assert not shorter.cut_short
 
 
 def test_a_pod_created_again_while_it_ends_starts_anew_later() -> None:
-    ending = apply_update(NEW, WorkerUpdate("kill", pod()), 1.0).state
-    step = apply_update(ending, WorkerUpdate("create", pod()), 2.0)
+    ending = apply_update(NEW, WorkerUpdate("kill", pod())).state
+    step = apply_update(ending, WorkerUpdate("create", pod()))
     assert step.ignored
     assert step.state.restart_requested
-    ended = finished(containers_ended(ending, 3.0))
-    assert apply_update(ended, WorkerUpdate("create", pod()), 4.0).state.restart_requested
+    ended = finished(containers_ended(ending))
+    assert apply_update(ended, WorkerUpdate("create", pod())).state.restart_requested
 
 
 def test_a_finished_worker_takes_nothing() -> None:
     ended = finished(NEW)
-    step = apply_update(ended, WorkerUpdate("update", pod(deleted=True)), 4.0)
+    step = apply_update(ended, WorkerUpdate("update", pod(deleted=True)))
     assert step.ignored
     assert step.state == ended
 
 
 def test_a_pod_whose_phase_is_final_and_of_which_nothing_runs_starts_at_its_end() -> None:
     update = WorkerUpdate("create", pod(phase="Failed"))
-    state = first_state(update, "web_default", 5.0, static=False, all_ended=True)
+    state = first_state(update, "web_default", static=False, all_ended=True)
     assert state.phase is WorkerPhase.TERMINATED
-    step = apply_update(state, update, 5.0, first=True)
+    step = apply_update(state, update, first=True)
     assert not step.ignored
     assert step.state.phase is WorkerPhase.TERMINATED
-    running = first_state(update, "web_default", 5.0, static=False, all_ended=False)
-    assert apply_update(running, update, 5.0, first=True).state.phase is WorkerPhase.TERMINATING
+    running = first_state(update, "web_default", static=False, all_ended=False)
+    assert apply_update(running, update, first=True).state.phase is WorkerPhase.TERMINATING
 
 
 def test_ending_by_itself_takes_the_grace_of_the_spec() -> None:
-    state = ended_by_itself(NEW, WorkerUpdate("sync", pod(grace=12)), 3.0, "its phase is Failed")
+    state = ended_by_itself(NEW, WorkerUpdate("sync", pod(grace=12)), "its phase is Failed")
     assert state.grace == 12
     assert state.containers_may_run
 
 
 def test_content_goes_when_deleted_and_ended_or_evicted() -> None:
-    deleted = apply_update(NEW, WorkerUpdate("update", pod(deleted=True)), 1.0).state
+    deleted = apply_update(NEW, WorkerUpdate("update", pod(deleted=True))).state
     assert not deleted.content_removable
-    assert containers_ended(deleted, 2.0).content_removable
-    evicted = apply_update(NEW, WorkerUpdate("kill", pod(), kill=KillRequest(evict=True)), 1.0).state
+    assert containers_ended(deleted).content_removable
+    evicted = apply_update(NEW, WorkerUpdate("kill", pod(), kill=KillRequest(evict=True))).state
     assert evicted.content_removable
-    completed = apply_update(NEW, WorkerUpdate("update", pod(phase="Succeeded")), 1.0).state
-    assert not finished(containers_ended(completed, 2.0)).content_removable
+    completed = apply_update(NEW, WorkerUpdate("update", pod(phase="Succeeded"))).state
+    assert not finished(containers_ended(completed)).content_removable
 
 
 updates = st.builds(
@@ -165,8 +164,8 @@ updates = st.builds(
 def test_no_sequence_of_updates_goes_back(sequence: list[WorkerUpdate]) -> None:
     order = list(WorkerPhase)
     state = NEW
-    for now, update in enumerate(sequence):
-        after = apply_update(state, update, float(now), first=now == 0).state
+    for number, update in enumerate(sequence):
+        after = apply_update(state, update, first=number == 0).state
         assert order.index(after.phase) >= order.index(state.phase)
         assert not state.deleted or after.deleted
         assert not state.evicted or after.evicted

@@ -277,7 +277,6 @@ async def test_a_loop_with_nothing_to_do_still_ticks(node) -> None:
     [
         (ChangeKind.DIED, True, True),
         (ChangeKind.STARTED, True, False),
-        (ChangeKind.SYNC, True, False),
         (ChangeKind.REMOVED, False, False),
         (ChangeKind.CHANGED, False, False),
     ],

@@ -117,7 +117,7 @@ class World(Told):
         return self.statuses.get("u")
 
 
-STATE = WorkerState(full_name="p_ns", synced_at=0.0, cause="it was removed")
+STATE = WorkerState(full_name="p_ns", cause="it was removed")
 
 
 @pytest.fixture

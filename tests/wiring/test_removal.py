@@ -47,7 +47,7 @@ class Node:
 
 
 def worker(phase, **fields):
-    return WorkerState("web_ns", 0.0, phase, **fields)
+    return WorkerState("web_ns", phase, **fields)
 
 
 @pytest.mark.parametrize(

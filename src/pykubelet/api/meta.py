@@ -62,11 +62,3 @@ class LocalObjectReference(Obj):
     """core/v1 LocalObjectReference."""
 
     name: str = ""
-
-
-class TypedLocalObjectReference(Obj):
-    """core/v1 TypedLocalObjectReference."""
-
-    apiGroup: str | None = None
-    kind: str = ""
-    name: str = ""

@@ -129,10 +129,6 @@ class Quantity:
         """Thousandths, rounded away from zero."""
         return _away(self._nano, 10**6)
 
-    def scaled_value(self, scale: int) -> int:
-        """The amount divided by 10^*scale*, rounded away from zero."""
-        return _shift(self._nano, -scale - 9)
-
     def nano_value(self) -> int:
         """The exact amount in units of 10^-9."""
         return self._nano

@@ -115,11 +115,6 @@ def limited_by_all(pod: Pod, name: str) -> bool:
     return bool(containers) and all(c.resources.limits.get(name) for c in containers)
 
 
-def container_requests(container: Container) -> ResourceList:
-    """The container's requests; what is limited but not requested is requested like its limit."""
-    return container.resources.limits | container.resources.requests
-
-
 def container_limit(pod: Pod, container: Container, name: str) -> Quantity | None:
     """What bounds the container in *name*: its own limit, else the pod's; None if nothing does."""
     own = container.resources.limits.get(name)

@@ -77,20 +77,6 @@ def make_private(target: str, *, recursive: bool = True) -> None:
     syscalls.mount("", target, "", syscalls.MS_PRIVATE | (syscalls.MS_REC if recursive else 0))
 
 
-def set_read_only(target: str, *, recursive: bool = False) -> None:
-    """Make the mount on *target* (and those below it) read-only.
-
-    :raises OSError: not a mount point, refused, or (recursive) a kernel before 5.12.
-    """
-    flags = syscalls.AT_RECURSIVE if recursive else 0
-    try:
-        syscalls.mount_setattr(syscalls.AT_FDCWD, target, flags, set_=syscalls.MOUNT_ATTR_RDONLY)
-    except OSError as error:
-        if error.errno != errno.ENOSYS or recursive:
-            raise
-        syscalls.mount("", target, "", syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY)
-
-
 #: What a single mount can be told beside what its file system was; in mount(8)'s words.
 _BIND_OPTIONS: Final[Mapping[str, int]] = MappingProxyType(
     {
@@ -156,23 +142,6 @@ def unmount_below(top: str) -> int:
         for path in mountinfo.linked_outside(mountinfo.read(), numbers):
             make_private(path, recursive=False)
     return sum(unmount(mount.mount_point) for mount in found)
-
-
-def clone_tree(source: str) -> int:
-    """A detached copy of the tree at *source* as a descriptor; closing it dissolves it.
-
-    :raises OSError: refused, or a kernel before 5.2.
-    """
-    flags = syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE
-    return syscalls.open_tree(syscalls.AT_FDCWD, source, flags)
-
-
-def attach_tree(tree: int, target: str) -> None:
-    """Attach a detached copy at *target*.
-
-    :raises OSError: refused.
-    """
-    syscalls.move_mount(tree, "", syscalls.AT_FDCWD, target, syscalls.MOVE_MOUNT_F_EMPTY_PATH)
 
 
 def is_memory(path: str) -> bool:

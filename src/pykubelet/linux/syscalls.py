@@ -10,8 +10,6 @@ import os
 from typing import Final
 
 AT_FDCWD: Final = -100
-AT_EMPTY_PATH: Final = 0x1000
-AT_RECURSIVE: Final = 0x8000
 
 MS_RDONLY: Final = 0x1
 MS_NOSUID: Final = 0x2
@@ -23,18 +21,11 @@ MS_NODIRATIME: Final = 0x800
 MS_BIND: Final = 0x1000
 MS_REC: Final = 0x4000
 MS_PRIVATE: Final = 1 << 18
-MS_SLAVE: Final = 1 << 19
 MS_SHARED: Final = 1 << 20
 MS_RELATIME: Final = 1 << 21
 
 MNT_DETACH: Final = 0x2
 UMOUNT_NOFOLLOW: Final = 0x8
-
-OPEN_TREE_CLONE: Final = 0x1
-OPEN_TREE_CLOEXEC: Final = os.O_CLOEXEC
-MOVE_MOUNT_F_EMPTY_PATH: Final = 0x4
-MOVE_MOUNT_T_EMPTY_PATH: Final = 0x40
-MOUNT_ATTR_RDONLY: Final = 0x1
 
 RESOLVE_NO_XDEV: Final = 0x01
 RESOLVE_NO_MAGICLINKS: Final = 0x02
@@ -42,13 +33,9 @@ RESOLVE_NO_SYMLINKS: Final = 0x04
 RESOLVE_BENEATH: Final = 0x08
 
 TMPFS_MAGIC: Final = 0x01021994
-HUGETLBFS_MAGIC: Final = 0x958458F6
 
 # One number on every architecture that Linux added since 2019 shares.
-_SYS_OPEN_TREE: Final = 428
-_SYS_MOVE_MOUNT: Final = 429
 _SYS_OPENAT2: Final = 437
-_SYS_MOUNT_SETATTR: Final = 442
 
 #: Room for struct statfs on every architecture; f_type is its first word.
 _STATFS_SIZE: Final = 256
@@ -56,15 +43,6 @@ _STATFS_SIZE: Final = 256
 
 class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
-class _MountAttr(ctypes.Structure):
-    _fields_ = (
-        ("attr_set", ctypes.c_uint64),
-        ("attr_clr", ctypes.c_uint64),
-        ("propagation", ctypes.c_uint64),
-        ("userns_fd", ctypes.c_uint64),
-    )
 
 
 @functools.cache
@@ -115,55 +93,6 @@ def umount2(target: str, flags: int = 0) -> None:
     :raises OSError: not a mount point (``EINVAL``), in use (``EBUSY``), or otherwise refused.
     """
     _checked(_libc().umount2(os.fsencode(target), flags), target)
-
-
-def open_tree(directory: int, path: str, flags: int) -> int:
-    """Call ``open_tree``: a descriptor of a mount tree, or (``OPEN_TREE_CLONE``) of a detached copy.
-
-    :raises OSError: refused; ``ENOSYS`` before Linux 5.2.
-    """
-    return _syscall(
-        path,
-        _SYS_OPEN_TREE,
-        ctypes.c_int(directory),
-        ctypes.c_char_p(os.fsencode(path)),
-        ctypes.c_uint(flags | OPEN_TREE_CLOEXEC),
-    )
-
-
-def move_mount(from_fd: int, from_path: str, to_fd: int, to_path: str, flags: int) -> None:
-    """Call ``move_mount``: attach a tree.
-
-    :raises OSError: refused; ``ENOSYS`` before Linux 5.2.
-    """
-    _syscall(
-        to_path or from_path,
-        _SYS_MOVE_MOUNT,
-        ctypes.c_int(from_fd),
-        ctypes.c_char_p(os.fsencode(from_path)),
-        ctypes.c_int(to_fd),
-        ctypes.c_char_p(os.fsencode(to_path)),
-        ctypes.c_uint(flags),
-    )
-
-
-def mount_setattr(
-    directory: int, path: str, flags: int, *, set_: int = 0, clear: int = 0, propagation: int = 0
-) -> None:
-    """Call ``mount_setattr``: change attributes of one mount, or (``AT_RECURSIVE``) of a tree.
-
-    :raises OSError: refused; ``ENOSYS`` before Linux 5.12.
-    """
-    attr = _MountAttr(set_, clear, propagation, 0)
-    _syscall(
-        path,
-        _SYS_MOUNT_SETATTR,
-        ctypes.c_int(directory),
-        ctypes.c_char_p(os.fsencode(path)),
-        ctypes.c_uint(flags),
-        ctypes.byref(attr),
-        ctypes.c_size_t(ctypes.sizeof(attr)),
-    )
 
 
 def openat2(directory: int, path: str, flags: int, *, mode: int = 0, resolve: int = 0) -> int:

@@ -16,8 +16,6 @@ class ChangeKind(enum.Enum):
     DIED = "ContainerDied"
     REMOVED = "ContainerRemoved"
     CHANGED = "ContainerChanged"
-    #: Nothing changed, but the pod was looked at anew on request.
-    SYNC = "PodSync"
 
 
 @dataclass(frozen=True, slots=True)

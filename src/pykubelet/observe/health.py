@@ -69,11 +69,6 @@ class RuntimeHealth:
         """Why pods with a network of their own cannot start now; empty when they can."""
         return self._network
 
-    @property
-    def last_error(self) -> str:
-        """What the last look failed with; empty if it did not."""
-        return self._last_error
-
     def doubt(self) -> None:
         """Somebody's call found no runtime: look now.
 

@@ -61,10 +61,9 @@ class WorkerUpdate:
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """What a worker knows of its own pod's life. Times are monotonic seconds."""
+    """What a worker knows of its own pod's life."""
 
     full_name: str
-    synced_at: float
     phase: WorkerPhase = WorkerPhase.SYNCING
     static: bool = False
     #: Only found in the runtime: there is no pod object, and the worker is forgotten at its end.
@@ -73,8 +72,6 @@ class WorkerState:
     evicted: bool = False
     #: Seconds that termination may take; 0 until it is known.
     grace: int = 0
-    terminating_at: float | None = None
-    terminated_at: float | None = None
     #: A pod of the same UID was created while this one was ending.
     restart_requested: bool = False
     changes: tuple[StatusChange, ...] = ()
@@ -110,21 +107,17 @@ class Step:
     shortened: bool = False
 
 
-def first_state(
-    update: WorkerUpdate, full_name: str, now: float, *, static: bool, all_ended: bool
-) -> WorkerState:
+def first_state(update: WorkerUpdate, full_name: str, *, static: bool, all_ended: bool) -> WorkerState:
     """The state of a worker that has just been made.
 
     *all_ended*: nothing of the pod runs. A pod whose phase in the API is final then
     starts at its end, so that what it left is cleaned up.
     """
-    state = WorkerState(full_name=full_name, synced_at=now, static=static, runtime_only=update.pod is None)
+    state = WorkerState(full_name=full_name, static=static, runtime_only=update.pod is None)
     if update.pod is not None and final_phase(update.pod) and all_ended:
         return replace(
             state,
             phase=WorkerPhase.TERMINATED,
-            terminating_at=now,
-            terminated_at=now,
             cause=f"its phase is {update.pod.status.phase} and nothing of it runs",
         )
     return state
@@ -135,7 +128,7 @@ def final_phase(pod: Pod) -> bool:
     return pod.status.phase in {"Succeeded", "Failed"}
 
 
-def apply_update(state: WorkerState, update: WorkerUpdate, now: float, *, first: bool = False) -> Step:
+def apply_update(state: WorkerState, update: WorkerUpdate, *, first: bool = False) -> Step:
     """Take one update into the state; *first* is the update that the worker was made for."""
     if not first and state.terminating and update.kind == "create":
         # The same UID came back: it starts anew once this life is over.
@@ -146,7 +139,7 @@ def apply_update(state: WorkerState, update: WorkerUpdate, now: float, *, first:
         return Step(state, ignored=update.pod is None)
 
     was_terminating, grace_before = state.terminating, state.grace
-    state = _begin_end(state, update, now)
+    state = _begin_end(state, update)
     if not state.terminating:
         return Step(state)
     if update.kill is not None and update.kill.change is not None:
@@ -164,7 +157,7 @@ def _with_grace(state: WorkerState, update: WorkerUpdate) -> WorkerState:
     return replace(state, grace=min(wish, state.grace or wish))
 
 
-def _begin_end(state: WorkerState, update: WorkerUpdate, now: float) -> WorkerState:
+def _begin_end(state: WorkerState, update: WorkerUpdate) -> WorkerState:
     """Mark why the pod ends, if it does."""
     pod = update.pod
     if pod is None:
@@ -184,17 +177,17 @@ def _begin_end(state: WorkerState, update: WorkerUpdate, now: float) -> WorkerSt
         return state
     if state.terminating:
         return state
-    return replace(state, phase=WorkerPhase.TERMINATING, terminating_at=now, cause=cause)
+    return replace(state, phase=WorkerPhase.TERMINATING, cause=cause)
 
 
-def ended_by_itself(state: WorkerState, update: WorkerUpdate, now: float, cause: str) -> WorkerState:
+def ended_by_itself(state: WorkerState, update: WorkerUpdate, cause: str) -> WorkerState:
     """A sync found the pod's phase final: begin termination."""
-    return _with_grace(replace(state, phase=WorkerPhase.TERMINATING, terminating_at=now, cause=cause), update)
+    return _with_grace(replace(state, phase=WorkerPhase.TERMINATING, cause=cause), update)
 
 
-def containers_ended(state: WorkerState, now: float) -> WorkerState:
+def containers_ended(state: WorkerState) -> WorkerState:
     """Everything of the pod has stopped."""
-    return replace(state, phase=WorkerPhase.TERMINATED, terminated_at=now)
+    return replace(state, phase=WorkerPhase.TERMINATED)
 
 
 def finished(state: WorkerState) -> WorkerState:

@@ -193,17 +193,16 @@ class PodWorkers:
     def update(self, update: WorkerUpdate) -> None:
         """Take an update; the worker is made when it is the pod's first."""
         uid = update.uid
-        now = self._clock.monotonic()
         worker = self._workers.get(uid)
         first = worker is None
         if worker is None:
-            worker = self._make(uid, update, now)
+            worker = self._make(uid, update)
         if update.pod is None and worker.active.pod is not None:
             # Found running, but the pod itself was known once: its spec says how to end it.
             known = worker.active
             update = WorkerUpdate(update.kind, known.pod, known.mirror, kill=update.kill, cause=update.cause)
         before = worker.state
-        step = apply_update(worker.state, update, now, first=first)
+        step = apply_update(worker.state, update, first=first)
         worker.state = step.state
         if step.state.terminating and not before.terminating:
             self._journal.record(
@@ -227,7 +226,7 @@ class PodWorkers:
             worker.cut = True
             worker.running.cancel()
 
-    def _make(self, uid: str, update: WorkerUpdate, now: float) -> _Worker:
+    def _make(self, uid: str, update: WorkerUpdate) -> _Worker:
         observed = self._cached(uid)
         if update.pod is not None:
             ref, static = pod_ref(update.pod), is_static(update.pod)
@@ -236,7 +235,7 @@ class PodWorkers:
             ref, static = PodRef(orphan.namespace, orphan.name, uid), False
         all_ended = observed is None or not observed.alive
         full_name = f"{ref.name}_{ref.namespace}"
-        state = first_state(update, full_name, now, static=static, all_ended=all_ended)
+        state = first_state(update, full_name, static=static, all_ended=all_ended)
         worker = _Worker(uid, ref, state, active=update, pending=None)
         self._workers[uid] = worker
         if static:
@@ -392,7 +391,7 @@ class PodWorkers:
             outcome = await self._sync.sync(update, observed)
             if not outcome.terminal:
                 return outcome
-            worker.state = ended_by_itself(worker.state, update, self._clock.monotonic(), outcome.cause)
+            worker.state = ended_by_itself(worker.state, update, outcome.cause)
             self._journal.record(
                 "PodTerminating",
                 "the pod begins to end",
@@ -405,8 +404,7 @@ class PodWorkers:
             if worker.grace is None:
                 worker.grace = GraceHolder(self._clock, worker.state.grace)
             await self._sync.terminate(update, worker.state, observed, worker.grace)
-            now = self._clock.monotonic()
-            worker.state = containers_ended(worker.state, now)
+            worker.state = containers_ended(worker.state)
             for event in worker.ended:
                 event.set()
             worker.ended.clear()

@@ -12,7 +12,6 @@ from pykubelet.pods.resize.state_file import (
     StateEncoder,
     UnreadableState,
     decode_state,
-    encode_state,
     state_checksum,
 )
 
@@ -30,7 +29,7 @@ def test_upstreams_checksum():
     assert state_checksum(DATA) == 1178570812
     entries = decode_state(json.dumps({"data": DATA, "checksum": 1178570812}).encode())
     assert entries == {"pod1": PodAmounts({"container1": of(requests={"cpu": "1Ki", "memory": "1Ki"})})}
-    written = json.loads(encode_state(entries))
+    written = json.loads(StateEncoder().encode(entries))
     # Since pods as a whole can be resized upstream's always writes that they are not.
     assert written["data"] == DATA[:-3] + ',"PodLevelResources":null}}}'
     assert written["checksum"] == state_checksum(written["data"])
@@ -58,7 +57,7 @@ def test_what_is_no_state(data):
 
 
 def test_no_entries():
-    assert decode_state(encode_state({})) == {}
+    assert decode_state(StateEncoder().encode({})) == {}
     nothing = '{"entries":{"u":{"ContainerResources":null,"PodLevelResources":null}}}'
     data = json.dumps({"data": nothing, "checksum": state_checksum(nothing)}).encode()
     assert decode_state(data) == {"u": PodAmounts()}
@@ -73,7 +72,7 @@ amounts = st.builds(PodAmounts, st.dictionaries(names, resources), st.none() | r
 
 @given(st.dictionaries(names, amounts))
 def test_what_is_written_is_read(entries):
-    assert decode_state(encode_state(entries)) == entries
+    assert decode_state(StateEncoder().encode(entries)) == entries
 
 
 @given(st.binary(max_size=50))
@@ -96,7 +95,7 @@ def test_an_encoder_writes_what_a_new_one_would(states):
     encoder = StateEncoder()
     for entries in states:
         file = encoder.encode(entries)
-        assert file == encode_state(entries)
+        assert file == StateEncoder().encode(entries)
         document = json.loads(file)
         assert document["checksum"] == state_checksum(document["data"])
         assert decode_state(file) == entries

@@ -149,7 +149,7 @@ async def test_the_source_counts_as_ready_only_after_the_first_set():
         server.status = 500
         async with asking(server, send=send):
             await more_questions(server)
-            assert not config.seen_sources
+            assert not config.all_sources_ready()
             server.status, server.body = 200, manifest().encode()
             update = await asyncio.wait_for(config.next_update(), 10)
             assert not config.all_sources_ready()

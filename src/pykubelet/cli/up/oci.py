@@ -158,21 +158,3 @@ def pack(image: Image) -> bytes:
     }
     blobs = {f"blobs/sha256/{_digest(data)[7:]}": File(data) for data in (layer, config, manifest)}
     return _tar(_with_parents(layout | blobs))
-
-
-def config_digest(archive: bytes) -> str:
-    """Digest of the config blob of a packed image: the image ID that a runtime shows."""
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-
-        def load(name: str) -> dict[str, object]:
-            member = tar.extractfile(name)
-            assert member is not None, name
-            value: dict[str, object] = json.loads(member.read())
-            return value
-
-        manifests = load("index.json")["manifests"]
-        assert isinstance(manifests, list)
-        manifest = load(f"blobs/sha256/{manifests[0]['digest'][7:]}")
-        config = manifest["config"]
-        assert isinstance(config, dict)
-        return str(config["digest"])

@@ -53,11 +53,6 @@ def _amounts(entry: dict[str, Any]) -> PodAmounts:
     )
 
 
-def encode_state(entries: Entries) -> bytes:
-    """The file that holds *entries*."""
-    return StateEncoder().encode(entries)
-
-
 def state_checksum(text: str) -> int:
     """What upstream writes beside the data *text*."""
     return _sum(text)

@@ -99,11 +99,6 @@ class PodConfig:
         """The sync loop has dealt with *update*: its source counts as ready."""
         self._processed.add(update.source)
 
-    @property
-    def seen_sources(self) -> frozenset[str]:
-        """The sources that have delivered a set."""
-        return frozenset(self._merged)
-
     def all_sources_ready(self) -> bool:
         """Whether every source delivered a set and the sync loop has dealt with it."""
         return self._registered <= self._processed and self._registered <= self._merged.keys()
