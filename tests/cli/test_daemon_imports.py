@@ -31,7 +31,7 @@ FORBIDDEN_OURS = ("pykubelet.cli.up", "pykubelet.cli.group", "pykubelet.cri.memo
 @pytest.fixture(scope="module")
 def loaded() -> list[str]:
     """Modules in a process that has imported the daemon and nothing else."""
-    code = "import sys, json, pykubelet.cli.run; print(json.dumps(sorted(sys.modules)))"
+    code = "import sys, json, pykubelet.cli.daemon; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules: list[str] = json.loads(done.stdout)
     return modules
@@ -43,6 +43,15 @@ def test_libraries_that_it_does_without(loaded):
 
 def test_rooms_that_it_does_without(loaded):
     assert [name for name in loaded if name.startswith(FORBIDDEN_OURS)] == []
+
+
+def test_help_and_wrong_flags_load_no_daemon():
+    code = (
+        "import sys; from pykubelet.cli.run import run; "
+        "assert (run(['--no-such-flag']), run(['--help'])) == (1, 0); "
+        "assert not {'asyncio', 'aiohttp', 'grpc', 'pykubelet.kubelet'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_only_the_compiled_protobuf_runs():

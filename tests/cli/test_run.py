@@ -12,7 +12,7 @@ from tests.memory_node import write_config
 
 from pykubelet import KUBELET_VERSION
 from pykubelet.base.layout import RUN_DIR_VARIABLE, Layout
-from pykubelet.cli import run as daemon
+from pykubelet.cli import daemon
 from pykubelet.cli.logformat import JSONFormatter, KlogFormatter
 from pykubelet.cli.run import run
 from pykubelet.wiring.startup import StartError

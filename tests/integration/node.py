@@ -20,7 +20,7 @@ from tests.integration.killed_node import pod as plain_pod
 from pykubelet.base.clock import SystemClock
 from pykubelet.base.layout import Layout
 from pykubelet.base.tasks import TaskOwner
-from pykubelet.cli.run import make_kubelet
+from pykubelet.cli.daemon import make_kubelet
 from pykubelet.cli.up.leftovers import mounts_below, remove_cgroups, unmount_below
 from pykubelet.config import load
 from pykubelet.cri.client import CriClient
