@@ -227,7 +227,12 @@ def test_mounts():
     )
     assert (first.container_path, first.subpath, first.selinux_relabel) == ("/a", "sub", True)
     assert first.message("/h/sub").propagation == cri_v1.PROPAGATION_BIDIRECTIONAL
-    assert (second.recursive_read_only, second.selinux_relabel) == (True, False)
+    assert (second.recursive_read_only, second.selinux_relabel) == (True, True)
+    # Each part once.
+    parts = [
+        VolumeMount(name="v", mountPath=f"/{at}", subPath=part) for at, part in enumerate(["a", "b", "a"])
+    ]
+    assert [each.selinux_relabel for each in plan(*parts)] == [True, True, False]
     (image,) = plan(VolumeMount(name="img", mountPath="/i", subPath="d"))
     message = image.message("", cri_v1.ImageSpec(image="sha256:1"))
     assert (message.image.image, message.image_sub_path, message.readonly) == ("sha256:1", "d", True)

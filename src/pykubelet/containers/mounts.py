@@ -102,25 +102,27 @@ def plan_mounts(
     :raises ValueError: a volume is missing or a mount asks for what cannot be given.
     """
     planned = []
-    relabelled: set[str] = set()
+    relabelled: set[tuple[str, str]] = set()
     for index, mount in enumerate(container.volumeMounts):
         volume = volumes.get(mount.name)
         if volume is None or not (volume.host_path or volume.image):
             raise ValueError(f'cannot find volume "{mount.name}" to mount into container "{container.name}"')
+        subpath = _subpath(mount, env)
+        relabel = selinux and volume.selinux_relabel and (mount.name, subpath) not in relabelled
         planned.append(
             PlannedMount(
                 index=index,
                 name=mount.name,
                 volume=volume,
                 container_path=absolute(mount.mountPath),
-                subpath=_subpath(mount, env),
+                subpath=subpath,
                 read_only=mount.readOnly or volume.read_only,
                 recursive_read_only=_recursive(mount, supported=recursive_supported),
                 propagation=_propagation(mount.mountPropagation),
-                selinux_relabel=selinux and volume.selinux_relabel and mount.name not in relabelled,
+                selinux_relabel=relabel,
             )
         )
-        relabelled.add(mount.name)
+        relabelled.add((mount.name, subpath))
     return planned
 
 

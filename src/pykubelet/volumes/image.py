@@ -22,7 +22,7 @@ class ImageVolume:
         source = volume.image
         if source is None:
             raise VolumeError(f'volume "{volume.name}" is no image')
-        return MountedVolume(volume.name, read_only=True, image=source.reference)
+        return MountedVolume(volume.name, read_only=True, selinux_relabel=True, image=source.reference)
 
     def tear_down(self, uid: str, volume: str) -> None:
         """Nothing was made."""
