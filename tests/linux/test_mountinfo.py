@@ -144,6 +144,23 @@ def test_mounts_of_the_same_tree_are_told():
 
 
 @pytest.mark.parametrize(
+    ("options", "split", "context"),
+    [
+        ("rw,seclabel", ("rw", "seclabel"), ""),
+        ("rw,context=u:r:t:s0,relatime", ("rw", "context=u:r:t:s0", "relatime"), "u:r:t:s0"),
+        ('context="u:r:t:s0:c1,c2",rw', ('context="u:r:t:s0:c1,c2"', "rw"), "u:r:t:s0:c1,c2"),
+        ('rw,rootcontext="u:r:t:s0:c1,c2"', ("rw", 'rootcontext="u:r:t:s0:c1,c2"'), ""),
+        ('lowerdir=/a"b,upperdir=/c"d', ('lowerdir=/a"b', 'upperdir=/c"d'), ""),
+        ('context="u,rw', ('context="u', "rw"), "u"),
+        (",rw,,", ("rw",), ""),
+    ],
+)
+def test_labels_of_file_systems(options, split, context):
+    mount = mountinfo.parse_line(f"1 0 8:1 / / rw - ext4 /dev/a {options}".encode())
+    assert (mount.super_options, mount.context) == (split, context)
+
+
+@pytest.mark.parametrize(
     ("outside", "inside", "linked"),
     [
         ("shared:7", "shared:7", True),

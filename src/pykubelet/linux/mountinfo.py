@@ -15,6 +15,8 @@ Propagation = Literal["shared", "slave", "shared+slave", "unbindable", "private"
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 #: What the kernel writes in another way.
 _ESCAPED = re.compile(rb"[\s\\#]")
+#: One option; an SELinux label with commas stands in quotes.
+_OPTION = re.compile(rb'(?:(?:fs|def|root)?context="[^"]*"|[^,])+')
 _SELF = Path("/proc/self/mountinfo")
 
 
@@ -54,6 +56,12 @@ class Mount:
         """Whether this mount (not only its file system) is read-only."""
         return "ro" in self.options
 
+    @property
+    def context(self) -> str:
+        """The SELinux label that all files of it have; empty when each has its own, or none."""
+        told = (option.partition("=") for option in self.super_options)
+        return next((label.strip('"') for key, _, label in told if key == "context"), "")
+
 
 def unescape(field: bytes) -> str:
     r"""A field with its octal escapes (``\040``) undone; undecodable bytes as surrogates."""
@@ -61,7 +69,7 @@ def unescape(field: bytes) -> str:
 
 
 def _options(field: bytes) -> tuple[str, ...]:
-    return tuple(unescape(option) for option in field.split(b",") if option)
+    return tuple(unescape(option) for option in _OPTION.findall(field))
 
 
 def parse_line(line: bytes) -> Mount:
