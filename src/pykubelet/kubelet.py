@@ -175,7 +175,8 @@ class Kubelet:
     def _order(self) -> None:
         """What is started before the runtime was seen, and what only after its first good status."""
         early, late, ground = self.stages, self.dependent, self.ground
-        prepare = partial(prepare_host, ground.layout, ground.loaded.config.oomScoreAdj)
+        labelled = ground.host.selinux is not None
+        prepare = partial(prepare_host, ground.layout, ground.loaded.config.oomScoreAdj, labelled=labelled)
         early.add(Stage("data directories", start=prepare))
         early.add(Stage("journal", start=ground.journal.start, stop=ground.journal.stop))
         self.pods.early_stages(early)

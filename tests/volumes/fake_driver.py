@@ -101,6 +101,8 @@ class Driver:
         self.errors = {}
         self.attaches, self.republished, self.full = False, False, False
         self.attach_error = ""
+        #: Whether it can mount with SELinux labels, and the labels of what was staged and mounted.
+        self.labels, self.labelled_with = False, {}
         self.paths = {}
         self.unreadable = set()
 
@@ -119,6 +121,10 @@ class Driver:
     async def attachable(self, spec):
         return self.attaches
 
+    async def labelled(self, spec):
+        self.calls.append(("labelled", spec.name))
+        return self.labels
+
     async def exhausted(self, spec):
         return self.full
 
@@ -127,11 +133,13 @@ class Driver:
 
     async def stage(self, spec, pod, device_path):
         self._call("stage", spec.name, device_path)
+        self.labelled_with["stage", spec.name] = spec.label
         self.staged.add(spec.name)
 
     async def set_up(self, spec, pod, *, again):
         uid = pod.metadata.uid
         self._call("again" if again else "set_up", uid, spec.name)
+        self.labelled_with[uid, spec.name] = spec.label
         self.mounts.add((uid, spec.name))
         path = f"/there/{uid}/{spec.name}"
         if spec.block:

@@ -102,6 +102,7 @@ def test_a_directory_is_bound_and_given_back(room):
     volume = room.give(spec)
     assert (volume.name, volume.host_path, volume.read_only) == ("data", str(room.target()), False)
     assert volume.selinux_relabel
+    assert not asyncio.run(room.plugin.labelled(spec))
     assert room.plugin.mount_path("uid-1", "pv-1") == volume.host_path
     assert (room.target() / "file").read_text() == "kept"
     assert room.give(spec, again=True) == volume == room.give(spec)

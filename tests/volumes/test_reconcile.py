@@ -241,6 +241,46 @@ def test_a_volume_for_one_pod_only():
     assert orders(**alone, **there, kept={"pod-a"}, sources_ready=False) == []
 
 
+ELSE = DeviceState(staged="mounted", label="a")
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "wanted"),
+    [
+        (ELSE, {}, [("unstage", KEY)]),
+        (DeviceState(staged="uncertain", label="a"), {}, [("unstage", KEY)]),
+        (DeviceState(staged="mounted", label=""), {}, [("unstage", KEY)]),
+        (DeviceState(staged="mounted", label="b"), {}, [("mount", P)]),
+        # Nobody knows with which: it is staged over, as ever.
+        (DeviceState(staged="uncertain", found=True), {}, [("stage", KEY)]),
+        (DeviceState(), {}, [("stage", KEY)]),
+        # Another pod has it, wants it to end, or is still being rid of it.
+        (ELSE, {"actual": {Q: "mounted"}, "rests": {Q: D}, "kept": {"pod-b"}}, []),
+        (ELSE, {"actual": {Q: "mounted"}, "rests": {Q: D}}, [("unmount", Q)]),
+        (ELSE, {"running": busy("unmount", Q), "actual": {Q: "uncertain"}, "rests": {Q: D}}, []),
+        (ELSE, {"running": busy("unstage", KEY)}, []),
+        # The pod's own mount is not there any more, but its directory.
+        (ELSE, {"actual": {P: "uncertain"}, "rests": {P: D}}, [("unmount", P)]),
+        # As with all that is taken away.
+        (ELSE, {"sources_ready": False}, []),
+        (ELSE, {"attachments_known": False}, []),
+        (DeviceState(staged="uncertain", found=True, label="a"), {"obscure": True}, []),
+        (ELSE, {"obscure": True}, [("unstage", KEY)]),
+    ],
+)
+def test_what_is_staged_with_another_label(state, changes, wanted):
+    changes = {"wanted": {P}, "needs": {P: Need(D, label="b")}, "devices": {D: state}} | changes
+    assert orders(**changes) == wanted
+
+
+def test_staging_anew_is_told_to_the_pod_that_waits():
+    (order,) = plan(wanted={P}, needs={P: Need(D)}, devices={D: ELSE}).orders
+    assert (order.kind, order.uid, order.volume) == ("unstage", "pod-a", P)
+    held = {(KEY, "unstage"): Setback(1, 90.0, 104.0, "in use")}
+    waiting = plan(wanted={P}, needs={P: Need(D)}, devices={D: ELSE}, setbacks=held)
+    assert (waiting.orders, waiting.wake_at) == ((), 104.0)
+
+
 def test_a_refusal_is_told_and_waits_by_itself():
     refused = Need(D, refusal=Refusal("NodeAffinity check", "no matching NodeSelectorTerms"))
     both = BOTH | {"needs": {P: refused, Q: Need(D)}, "devices": {D: STAGED}}

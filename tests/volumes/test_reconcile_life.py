@@ -1,5 +1,7 @@
 """The core and the book through the whole life of a node: whatever happens, nothing leaks, nothing breaks."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,13 +50,13 @@ def made(uid):
 PODS = {uid: made(uid) for uid in UIDS}
 
 
-def resolved(source):
+def resolved(source, *, labelled=False):
     volume = next(each for each in PODS[source.uid].spec.volumes if each.name == source.volume)
     name = volume.persistentVolumeClaim.claimName
     modes = ["ReadWriteOncePod"] if name == "alone" else ["ReadWriteMany"]
     pv = PersistentVolume(metadata=ObjectMeta(name=name), spec=PersistentVolumeSpec(accessModes=modes))
     device = DEVICES[name]
-    return Resolved(VolumeSpec(volume, pv), CSI, device, attachable=device is SHARED)
+    return Resolved(VolumeSpec(volume, pv), CSI, device, attachable=device is SHARED, labelled=labelled)
 
 
 def keys_of(uid):
@@ -69,7 +71,10 @@ def device_of(key):
 class World:
     """What is real (mounts, stages, attachments, the written status), and a kubelet that comes and goes."""
 
-    def __init__(self):
+    def __init__(self, pods=PODS, make_labels=lambda: None):
+        self.pods, self.make_labels = pods, make_labels
+        #: The SELinux label of each mount and each staged device.
+        self.label, self.begun = {}, {}
         self.mounts, self.staged, self.dirs = set(), set(), set()
         self.attached, self.written = set(), set()
         self.named, self.live, self.ready = set(), set(), True
@@ -79,17 +84,20 @@ class World:
     def start(self):
         self.book = Book(
             {"emptyDir": EMPTY},
-            lambda: [PODS[uid] for uid in sorted(self.named)],
+            lambda: [self.pods[uid] for uid in sorted(self.named)],
             lambda uid: uid not in self.live,
             lambda uid: False,
             sources=CLAIMS,
+            labels=self.make_labels(),
         )
         self.wish = None
         self.book.directories = frozenset(self.dirs)
         for key in sorted(self.mounts):
-            self.book.found(key, Found(DEVICES.get(key.name)))
-        for device in sorted(self.staged):
-            self.book.devices.found(SHARED if device == SHARED.unique_name else ALONE, CSI)
+            device = DEVICES.get(key.name)
+            self.book.found(key, Found(device and replace(device, label=self.label.get(key))))
+        for name in sorted(self.staged):
+            device = SHARED if name == SHARED.unique_name else ALONE
+            self.book.devices.found(replace(device, label=self.label.get(name)), CSI)
 
     # The door Attachments.
 
@@ -110,6 +118,7 @@ class World:
         plan = reconcile(situation)
         for order in plan.orders:
             self.check(order)
+            self.begun[order.target] = self.label_of(order)
             self.book.begin(order, self.now)
         return plan
 
@@ -157,6 +166,12 @@ class World:
             self.book.failed(order, "no", self.now, left, wanted)
         self.book.flight.end(order)
 
+    def label_of(self, order):
+        """The SELinux label that it is to be mounted with."""
+        key = order.target if isinstance(order.target, VolumeKey) else order.volume
+        wanted = self.book.wants.known(key)
+        return wanted.resolved.spec.label if wanted is not None and wanted.resolved is not None else ""
+
     def real(self, order, good, left):
         """What becomes of the disk: a failure that may leave something does, half of the times."""
         some = good or (left == "something" and self.now % 2 < 1)
@@ -164,9 +179,11 @@ class World:
             self.dirs.add(order.uid)
             if some:
                 self.mounts.add(order.target)
+                self.label[order.target] = self.begun[order.target]
         elif order.kind == "stage":
             if some:
                 self.staged.add(order.device)
+                self.label[order.device] = self.begun[order.target]
         elif order.kind == "unmount" and some:
             self.mounts.discard(order.target)
         elif order.kind == "unstage" and some:
@@ -177,7 +194,9 @@ class World:
     def note(self, order):
         target, devices = order.target, self.book.devices
         if isinstance(target, SourceKey):
-            self.book.wants.resolutions.done(target, resolved(target))
+            self.book.wants.resolutions.done(
+                target, resolved(target, labelled=self.book.wants.labels is not None)
+            )
         elif order.kind == "mount":
             self.book.mounted(target, MountedVolume(target.name), self.now)
         elif order.kind == "unmount":
@@ -191,7 +210,7 @@ class World:
         elif order.kind in ("stage", "attach"):
             device = SHARED if order.device == SHARED.unique_name else ALONE
             if order.kind == "stage":
-                devices.staged(device, CSI)
+                devices.staged(device, CSI, self.begun[target])
             else:
                 devices.attached(device, CSI, "/dev/x")
 

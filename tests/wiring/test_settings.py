@@ -6,12 +6,15 @@ import msgspec
 
 from pykubelet.api.node import Taint
 from pykubelet.config import load
+from pykubelet.linux.selinux import SELinux
+from pykubelet.volumes import Labelling
 from pykubelet.wiring.settings import (
     capacity_on,
     cluster_dns,
     container_settings,
     ids_per_pod,
     initial_taints,
+    labelling,
     loopbacks,
     node_info,
     reservations_of,
@@ -47,6 +50,15 @@ def test_servers_of_names():
     assert cluster_dns(["10.96.0.10", "FD00:0::A", "none"]) == ("10.96.0.10", "fd00::a")
     assert loopbacks("") == ("127.0.0.1",)
     assert loopbacks("fd00::1, 192.0.2.1") == ("::1", "127.0.0.1")
+
+
+def test_volumes_are_labelled_where_selinux_is_on(host, tmp_path):
+    usual, gated = loaded(tmp_path), loaded(tmp_path, "--feature-gates=SELinuxMount=true")
+    off, on = replace(host, selinux=None), replace(host, selinux=SELinux("p", "f"))
+    assert labelling(usual, off) is labelling(gated, off) is None
+    assert labelling(usual, on) == Labelling(SELinux("p", "f"))
+    assert labelling(gated, on) == Labelling(SELinux("p", "f"), every_mode=True)
+    assert [container_settings(usual, each).selinux for each in (off, on)] == [False, True]
 
 
 def test_gates_that_containers_feel(host, tmp_path):

@@ -39,6 +39,23 @@ async def test_directories_and_the_oom_score(area, tmp_path):
     assert (tmp_path / "oom_score_adj").read_text() == "-999"
 
 
+async def test_directories_of_plug_ins_are_labelled(area, monkeypatch, caplog):
+    told = []
+
+    def label(path, text):
+        told.append((path, text))
+        if path == area.plugins:
+            raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("pykubelet.linux.selinux.set_file_label", label)
+    await prepare_host(area, 0)
+    assert told == []
+    await prepare_host(area, 0, labelled=True)
+    label_of_all = "system_u:object_r:container_file_t:s0"
+    assert told == [(area.plugins_registry, label_of_all), (area.plugins, label_of_all)]
+    assert f"{area.plugins} has no label" in caplog.text
+
+
 async def test_a_directory_that_cannot_be_made(area):
     area.root.write_text("in the way")
     with pytest.raises(StartError, match=f"{area.root} cannot be made"):

@@ -10,6 +10,8 @@ from pykubelet.linux.cgroup_discovery import discover
 from pykubelet.linux.cgroups import CgroupFs, hugepage_sizes
 from pykubelet.linux.machine import Machine, read_machine
 from pykubelet.linux.process import started_at
+from pykubelet.linux.selinux import SELinux
+from pykubelet.linux.selinux import read as read_selinux
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,8 @@ class Host:
     page_sizes: tuple[int, ...]
     #: Whether the kernel accounts for swap in cgroups.
     swap_controller: bool
-    #: Whether the kernel enforces or permits by SELinux labels.
-    selinux: bool
+    #: What the kernel's SELinux policy has for containers; None where SELinux is off.
+    selinux: SELinux | None
     #: Whether the kernel can confine by AppArmor profiles.
     apparmor: bool = False
     #: When this process began, in seconds since the epoch; None where the kernel does not tell.
@@ -72,7 +74,7 @@ def look(name: str, node_ip: str, root_dir: Path) -> Host:
         storage=figures.f_blocks * figures.f_frsize,
         page_sizes=hugepage_sizes(),
         swap_controller=_swap_controller(cgroups),
-        selinux=Path("/sys/fs/selinux/enforce").exists(),
+        selinux=read_selinux(),
         process_started=_process_started(),
         apparmor=apparmor_enabled(),
     )

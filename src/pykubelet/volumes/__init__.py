@@ -6,11 +6,13 @@ from .local import LocalVolumes
 from .manager import VolumeManager
 from .nfs import NfsVolumes
 from .roots import ensure_shared_root
+from .selinux import Labelling
 from .story import VolumeStory
 
 __all__ = [
     "CsiVolumes",
     "Feeds",
+    "Labelling",
     "LocalVolumes",
     "NfsVolumes",
     "NoCsiObjects",

@@ -16,6 +16,7 @@ from pykubelet.base.errors import Left
 from .devices import Devices
 from .doors import Attachments
 from .flight import Flight
+from .labels import Labels
 from .orders import SERVING, Kind, Order, Renewal, Setback, Situation, Target, uid_of
 from .plugin import Found
 from .sizes import Sizes
@@ -37,18 +38,20 @@ class Book:
         renewed: AbstractSet[str] = frozenset(),
         sources: Collection[str] = (),
         node_labels: Callable[[], Mapping[str, str]] = dict,
+        labels: Labels | None = None,
     ) -> None:
         """*plugins* tells the plug-in's name for each kind of volume that is made from the pod's spec.
 
         *renewed* are names of plug-ins whose volumes' contents may change while pods use them;
-        *sources* the kinds of volume behind which something is to be found out.
+        *sources* the kinds of volume behind which something is to be found out; *labels* decides
+        the SELinux labels.
         """
         self._renewed = renewed
         self._desired_pods = desired_pods
         self._may_remove = may_remove
         self._ending = ending
         self._node_labels = node_labels
-        self.wants = Wants(plugins, sources)
+        self.wants = Wants(plugins, sources, labels)
         self.devices = Devices()
         self.sizes = Sizes()
         self.flight = Flight()
@@ -118,7 +121,7 @@ class Book:
         pods = {pod.metadata.uid: pod for pod in self._desired_pods()}
         kept = {uid for uid in {*pods, *self.directories, *self._uids()} if not self._may_remove(uid)}
         live = (pod for uid, pod in pods.items() if uid in kept and not self._ending(uid))
-        for key in self.wants.update(live, now):
+        for key in self.wants.update(live, now, kept, self._label):
             self._renew(key, "the pod changed", now)
         needs = self.wants.needs(self._node_labels(), self.is_mounted)
         attachable = {need.device for need in needs.values() if need.attachable}
@@ -145,6 +148,13 @@ class Book:
             attachments_known=self.devices.attachments_known,
             by_controller=attachments.by_controller,
         )
+
+    def _label(self, key: VolumeKey) -> str | None:
+        """The SELinux label that the pod has the volume with; None when it has not, or that is not told."""
+        left = self._left.get(key)
+        if left is not None:
+            return left.device.label if left.device is not None else None
+        return self.devices.label(self.device_of(key)) if key in self._actual else None
 
     def _grows(self, key: VolumeKey) -> bool:
         wanted = self.wants.get(key)
@@ -310,7 +320,8 @@ class Book:
         if isinstance(target, SourceKey):
             self.wants.resolutions.failed(target, error)
         elif order.kind == "stage" and wanted is not None and wanted.device is not None:
-            self.devices.stage_failed(wanted.device, wanted.key.plugin, left)
+            label = wanted.resolved.spec.label if wanted.resolved is not None else ""
+            self.devices.stage_failed(wanted.device, wanted.key.plugin, label, left)
         elif isinstance(target, VolumeKey) and order.kind in _MOUNTING:
             self._mount_failed(target, left)
             if target in self._renewals:

@@ -19,6 +19,7 @@ class _Record:
     path: str = ""
     staged: Condition | None = None
     found: bool = False
+    label: str | None = None
 
 
 class Devices:
@@ -32,7 +33,7 @@ class Devices:
     def states(self) -> dict[str, DeviceState]:
         """All of them, as the core sees them."""
         return {
-            name: DeviceState(record.attachable, record.attached, record.staged, record.found)
+            name: DeviceState(record.attachable, record.attached, record.staged, record.found, record.label)
             for name, record in self._records.items()
         }
 
@@ -46,6 +47,11 @@ class Devices:
         record = self._records.get(name)
         return "" if record is None else record.path
 
+    def label(self, name: str) -> str | None:
+        """The SELinux label that it is staged with; None when it is not, or that is not known."""
+        record = self._records.get(name)
+        return None if record is None else record.label
+
     def is_attached(self, name: str) -> bool:
         """Whether the controller attached it."""
         record = self._records.get(name)
@@ -58,6 +64,9 @@ class Devices:
                 device, plugin, attached="uncertain", staged="uncertain", found=True
             )
             self.attachments_known = False
+        record = self._records[device.unique_name]
+        if record.label is None:
+            record.label = device.label
 
     def know(self, attached: Mapping[str, str]) -> None:
         """The node's status was read: device paths by unique name."""
@@ -73,18 +82,18 @@ class Devices:
         record = self._record(device, plugin)
         record.attachable, record.attached, record.path = True, "yes", path
 
-    def staged(self, device: Device, plugin: str) -> None:
-        """It is there for the pods of the node."""
+    def staged(self, device: Device, plugin: str, label: str) -> None:
+        """It is there for the pods of the node, with that SELinux label if any."""
         record = self._record(device, plugin)
-        record.staged, record.found = "mounted", False
+        record.staged, record.found, record.label = "mounted", False, label
 
-    def stage_failed(self, device: Device, plugin: str, left: Left) -> None:
-        """It could not be staged, and *left* what is told."""
+    def stage_failed(self, device: Device, plugin: str, label: str, left: Left) -> None:
+        """It could not be staged with that label, and *left* what is told."""
         record = self._record(device, plugin)
         if left == "nothing" and record.staged == "uncertain" and not record.found:
-            record.staged = None
+            record.staged = record.label = None
         elif left == "something" and record.staged is None:
-            record.staged = "uncertain"
+            record.staged, record.label = "uncertain", label
 
     def uncertain(self, name: str) -> None:
         """It is being unstaged, or that failed."""
@@ -94,7 +103,8 @@ class Devices:
     def unstaged(self, name: str) -> None:
         """Nothing of it is left but that it is attached."""
         if name in self._records:
-            self._records[name].staged = None
+            record = self._records[name]
+            record.staged = record.label = None
 
     def detached(self, name: str) -> None:
         """Nothing is known of it any more."""

@@ -75,6 +75,10 @@ class LocalVolumes:
         """No local volume is ever attached."""
         return False
 
+    async def labelled(self, spec: VolumeSpec) -> bool:
+        """See the Protocol: upstream mounts none of them with labels."""
+        return False
+
     async def exhausted(self, spec: VolumeSpec) -> bool:
         """See :meth:`attachable`."""
         return False
@@ -145,7 +149,7 @@ class LocalVolumes:
             if await self._quick(source, lambda: _bind(source, target, options, noted, again=again)):
                 await self._groups.apply(target, pod)
                 await self._quick(source, lambda: note.unlink(missing_ok=True))
-        return MountedVolume(spec.volume.name, target, read_only=read_only, selinux_relabel=True)
+        return MountedVolume(spec.volume.name, target, read_only=read_only, selinux_relabel=not read_only)
 
     async def tear_down(self, uid: str, name: str, *, block: bool) -> None:
         """Unmount the pod's directory, or unmap the device.

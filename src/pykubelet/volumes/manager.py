@@ -30,6 +30,7 @@ from .doors import Attachments, Claims, Feeds, NoAttachments, NoClaims
 from .empty_dir import EmptyDir
 from .host_path import HostPath
 from .image import ImageVolume
+from .label_measures import labels_for
 from .measures import Measures, Totals, plugin_label
 from .orders import Order
 from .patient_threads import PatientThreads
@@ -37,6 +38,7 @@ from .plugin import ContentPlugin, PersistentPlugin, Plugin, Remover
 from .rebuild import Rebuild
 from .reconcile import in_use, reconcile
 from .resolver import Resolver
+from .selinux import Labelling
 from .state import DeviceKey, VolumeKey, Wanted
 from .stories import stories
 from .story import VolumeStory
@@ -86,6 +88,7 @@ class VolumeManager:
         node_name: str = "",
         metrics: Metrics | None = None,
         off_loop: OffLoop | None = None,
+        labelling: Labelling | None = None,
     ) -> None:
         """Join the manager to the others.
 
@@ -102,6 +105,7 @@ class VolumeManager:
         node may mount.
         *off_loop* runs blocking work (by default on threads of the manager's own; looks at paths
         that may hang have others).
+        *labelling* is how volumes are mounted with SELinux labels; None where SELinux is off.
         """
         self._layout = layout
         self._clock = clock
@@ -122,11 +126,18 @@ class VolumeManager:
         names = {plugin.kind: plugin.name for plugin in own}
         simple = {kind: name for kind, name in names.items() if kind == kinds.HOST_PATH}
         claims = claims or NoClaims()
-        resolver = Resolver(claims, persistent, simple)
-        self._book = Book(
-            names, desired_pods, may_remove, ending, self._contents.keys(), resolver.sources, node_labels
-        )
+        resolver = Resolver(claims, persistent, simple, labels=labelling is not None)
         metrics = metrics or Metrics()
+        self._book = Book(
+            names,
+            desired_pods,
+            may_remove,
+            ending,
+            self._contents.keys(),
+            resolver.sources,
+            node_labels,
+            labels_for(labelling, metrics),
+        )
         measures = Measures(metrics)
         metrics.add(Totals(self._wanted_plugins, self._mounted_plugins))
         self._telling = Telling(journal, events, measures, self._book, node_name)
@@ -230,6 +241,8 @@ class VolumeManager:
                 looked = now = self._clock.monotonic()
             ready = self._sources_ready()
             situation = self._book.situation(now, sources_ready=ready, attachments=self._attachments)
+            for uid in self._book.wants.refused:
+                self._waits.waiters.tell(uid)
             # Until all is known that an earlier life left, what the status lists stays as it is.
             if situation.attachments_known and used != (names := in_use(situation)):
                 used = names

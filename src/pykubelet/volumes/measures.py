@@ -32,9 +32,7 @@ def plugin_label(plugin: str, wanted: Wanted | None, device: str) -> str:
     """The plug-in's name as metrics tell it: of CSI with the driver."""
     driver = ""
     if wanted is not None and wanted.resolved is not None:
-        spec = wanted.resolved.spec
-        source = spec.volume.csi if spec.pv is None else spec.pv.spec.csi
-        driver = source.driver if source is not None else ""
+        driver = wanted.driver
     elif "^" in device:
         driver = device.removeprefix(f"{plugin}/").partition("^")[0]
     return f"{plugin}:{driver}" if driver else plugin

@@ -61,6 +61,10 @@ class NfsVolumes:
         """See :meth:`device`."""
         return False
 
+    async def labelled(self, spec: VolumeSpec) -> bool:
+        """See the Protocol: upstream mounts none of them with labels."""
+        return False
+
     async def exhausted(self, spec: VolumeSpec) -> bool:
         """See :meth:`device`."""
         return False

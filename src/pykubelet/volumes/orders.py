@@ -95,6 +95,8 @@ class Need:
     #: Only one pod at a time may have it.
     alone: bool = False
     refusal: Refusal | None = None
+    #: The SELinux label that it is to be mounted with.
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,12 @@ class DeviceState:
     staged: Condition | None = None
     #: An earlier life left it, and it was not used since.
     found: bool = False
+    #: The SELinux label that it is staged with (empty: with none); None: not staged, or not known.
+    label: str | None = None
+
+    def labelled_otherwise(self, label: str) -> bool:
+        """Whether it is, or may be, staged with another label than this."""
+        return self.staged is not None and self.label is not None and self.label != label
 
 
 @dataclass(frozen=True, slots=True)

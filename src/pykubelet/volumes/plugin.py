@@ -83,6 +83,8 @@ class Device:
     name: str = field(compare=False)
     #: Whether pods get the device itself.
     block: bool = False
+    #: The SELinux label that the disk tells it is mounted with (empty: with none); None: that is not told.
+    label: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,15 @@ class PersistentPlugin(Protocol):
 
     async def attachable(self, spec: VolumeSpec) -> bool:
         """Whether the attach/detach controller must attach it first.
+
+        :raises VolumeError: it cannot be known now.
+        """
+        ...
+
+    async def labelled(self, spec: VolumeSpec) -> bool:
+        """Whether it can be mounted with an SELinux label, ``spec.label`` of what follows.
+
+        Asked only where SELinux is on.
 
         :raises VolumeError: it cannot be known now.
         """

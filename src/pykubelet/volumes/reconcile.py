@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from .orders import NO_ATTACHER, Need, Order, Plan, Refusal, Situation, Target, uid_of
+from .orders import NO_ATTACHER, DeviceState, Need, Order, Plan, Refusal, Situation, Target, uid_of
 from .state import Condition, DeviceKey, SourceKey, VolumeKey
 
 #: Upstream's text of a second pod that wants a volume which only one may have.
@@ -125,11 +125,25 @@ def _forward(situation: Situation, key: VolumeKey, busy: _Busy) -> Order | None:
             return Order("mount", key, cause, refusal=Refusal("SetUp", _IN_USE))
         if others:
             return None
+    if state is not None and state.labelled_otherwise(need.label):
+        return _relabel(situation, key, need.device, state)
     if need.refusal is not None:
         return Order("mount", key, cause, refusal=need.refusal)
     if state is None or state.staged != "mounted":
         return Order("stage", target, cause, device=need.device, volume=key)
     return Order("mount", key, cause, device=need.device)
+
+
+def _relabel(situation: Situation, key: VolumeKey, device: str, state: DeviceState) -> Order | None:
+    """What was staged with another SELinux label is undone first, when no pod has it any more."""
+    if not situation.sources_ready or not situation.attachments_known:
+        return None
+    cause = "it is mounted with another SELinux label than the pod needs"
+    if key in situation.actual:
+        return Order("unmount", key, cause, device=device)
+    if _others(situation, key, device) or (state.found and situation.obscure):
+        return None
+    return Order("unstage", DeviceKey(device), cause, device=device, volume=key)
 
 
 def _others(situation: Situation, key: VolumeKey, device: str) -> list[VolumeKey]:

@@ -18,13 +18,22 @@ class Resolver:
     """Asks for claims and plug-ins; keeps nothing."""
 
     def __init__(
-        self, claims: Claims, plugins: Iterable[PersistentPlugin], simple: Mapping[str, str]
+        self,
+        claims: Claims,
+        plugins: Iterable[PersistentPlugin],
+        simple: Mapping[str, str],
+        *,
+        labels: bool = False,
     ) -> None:
-        """*simple* are names of plug-ins of the room's own by the kinds that persistent volumes may be of."""
+        """*simple* are names of plug-ins of the room's own by the kinds that persistent volumes may be of.
+
+        *labels*: volumes may be mounted with SELinux labels.
+        """
         self._claims = claims
         self._plugins = {kind: plugin for plugin in plugins for kind in plugin.kinds}
         self._simple = simple
         self._migrated = frozenset(migration.CLOUDS if kinds.CSI in self._plugins else ())
+        self._labels = labels
 
     @property
     def sources(self) -> frozenset[str]:
@@ -56,4 +65,5 @@ class Resolver:
             attachable=device is not None and await plugin.attachable(spec),
             republished=plugin.republishes(spec),
             expandable=plugin.expandable and spec.pv is not None and not spec.inline,
+            labelled=self._labels and await plugin.labelled(spec),
         )

@@ -36,6 +36,8 @@ class VolumeSpec:
     #: The kind of *pv* (``awsElasticBlockStore``) before it was translated for the CSI driver that took
     #: over; empty for all others.
     migrated_from: str = ""
+    #: The SELinux label that it is to be mounted with; empty: with none.
+    label: str = ""
 
     @property
     def name(self) -> str:

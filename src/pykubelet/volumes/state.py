@@ -62,6 +62,8 @@ class Resolved:
     #: Whether it is set up again with each sync of the pod.
     republished: bool = False
     expandable: bool = False
+    #: Whether it can be mounted with an SELinux label; not asked where SELinux is off.
+    labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,15 @@ class Wanted:
     def unique_name(self) -> str:
         """Upstream's name of the volume on this node."""
         return self.device.unique_name if self.device is not None else self.key.unique_name
+
+    @property
+    def driver(self) -> str:
+        """The CSI driver that makes it; empty when none does, or that is not known yet."""
+        if self.resolved is None:
+            return ""
+        spec = self.resolved.spec
+        source = spec.volume.csi if spec.pv is None else spec.pv.spec.csi
+        return source.driver if source is not None else ""
 
     @property
     def block(self) -> bool:

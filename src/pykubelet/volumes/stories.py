@@ -15,13 +15,16 @@ from .state import DeviceKey, SourceKey, VolumeKey, Wanted
 from .story import StoryState, VolumeStory
 
 #: What a failure is told of, the last step first.
-_KINDS: tuple[Kind, ...] = ("unmount", "expand", "refresh", "mount", "stage", "attach")
+_KINDS: tuple[Kind, ...] = ("unmount", "expand", "refresh", "mount", "stage", "unstage", "attach")
 
 
 def stories(book: Book, attachments: Attachments, uid: str, now: float) -> tuple[VolumeStory, ...]:
     """Where each of the pod's volumes stands, by name."""
     problems = book.wants.problems(uid)
     told = [VolumeStory(name, "", "impossible", error=text) for name, text in problems.items()]
+    told += [
+        VolumeStory(name, "", "waiting", error=text) for name, text in book.wants.unlabelled(uid).items()
+    ]
     for key in book.keys_of(uid):
         wanted = book.wants.known(key)
         story = _story(book, attachments, key, now)
@@ -70,6 +73,8 @@ def _story(book: Book, attachments: Attachments, key: VolumeKey, now: float) -> 
         story = replace(
             story, since=now - asked if asked is not None else 0.0, waits_for=_attaching(wanted, attachments)
         )
+    elif state == "waiting" and wanted is not None:
+        story = replace(story, waits_for=_labelled(book, wanted))
     device = book.device_of(key)
     story = replace(story, device=device)
     at = _setback(book, [key, DeviceKey(device)] if device else [key])
@@ -109,6 +114,15 @@ def _attaching(wanted: Wanted, attachments: Attachments) -> str:
     if attachments.seen(name) is False:
         return f"the attach/detach controller: {name} is in volumesInUse, not in volumesAttached"
     return f"{name} in the node's volumesAttached"
+
+
+def _labelled(book: Book, wanted: Wanted) -> str:
+    device = book.devices.states().get(wanted.unique_name)
+    if device is None or wanted.resolved is None:
+        return ""
+    if not device.labelled_otherwise(wanted.resolved.spec.label):
+        return ""
+    return f"{wanted.unique_name} to be unmounted, which has another SELinux label for other pods"
 
 
 def _setback(book: Book, targets: list[Target]) -> tuple[Setback, Kind, bool] | None:

@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 from pykubelet.api.core import Pod
 
 from . import payload
 from .desired import PodVolumesWanted, merged, volumes_of
+from .labels import Labels
 from .orders import Need
 from .refusals import refusal_of, stands_alone
 from .resolutions import Resolutions
 from .state import Resolved, SourceKey, VolumeKey, Wanted
+
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -27,10 +32,16 @@ class _Asked:
 class Wants:
     """What pods ask for; recomputed from the pods each time, with what is known of their claims."""
 
-    def __init__(self, plugins: Mapping[str, str], sources: Collection[str]) -> None:
-        """*plugins* and *sources* as in :func:`~pykubelet.volumes.desired.volumes_of`."""
+    def __init__(
+        self, plugins: Mapping[str, str], sources: Collection[str], labels: Labels | None = None
+    ) -> None:
+        """*plugins* and *sources* as in :func:`~pykubelet.volumes.desired.volumes_of`.
+
+        *labels* decides the SELinux labels that volumes are mounted with; None: with none.
+        """
         self._plugins = plugins
         self._sources = sources
+        self.labels: Final = labels
         self.resolutions = Resolutions()
         #: What leads further, of pods whose containers may run.
         self.sources: frozenset[SourceKey] = frozenset()
@@ -55,14 +66,26 @@ class Wants:
             self._asked[uid] = known
         return known
 
-    def update(self, pods: Iterable[Pod], now: float) -> list[VolumeKey]:
-        """Let it be what *pods* ask for; the volumes that may show a change of their pod."""
-        before, self._wanted, self._of = self._wanted, {}, {}
+    def update(
+        self,
+        pods: Iterable[Pod],
+        now: float,
+        kept: Set[str] = frozenset(),
+        there: Callable[[VolumeKey], str | None] = lambda key: None,
+    ) -> list[VolumeKey]:
+        """Let it be what *pods* ask for; the volumes that may show a change of their pod.
+
+        *kept* and *there* are for the labels (:meth:`~pykubelet.volumes.labels.Labels.settle`).
+        """
+        before, self._wanted = self._wanted, {}
         sources: list[SourceKey] = []
+        of: dict[str, dict[VolumeKey, Wanted]] = {}
         for pod in pods:
             asked = self._asked_by(pod)
             sources += asked.sources
-            self._of[pod.metadata.uid] = wanted = self._wanted_by(asked)
+            of[pod.metadata.uid] = self._wanted_by(asked)
+        self._of = of if self.labels is None else self.labels.settle(of, kept, there)
+        for wanted in self._of.values():
             self._wanted.update(wanted)
         self.sources = frozenset(sources)
         self._known.update(self._wanted)
@@ -97,6 +120,7 @@ class Wants:
                     attachable=resolved.attachable,
                     alone=stands_alone(resolved.spec),
                     refusal=None if is_mounted(key) else refusal_of(resolved.spec, labels),
+                    label=resolved.spec.label,
                 )
         return needs
 
@@ -133,6 +157,15 @@ class Wants:
         """Why volumes that the pod asks for cannot be had whatever happens, by name."""
         known = self._asked.get(uid)
         return known.volumes.problems if known is not None else {}
+
+    @property
+    def refused(self) -> Set[str]:
+        """UIDs of pods whose SELinux labels keep them from volumes now."""
+        return self.labels.refused if self.labels is not None else frozenset()
+
+    def unlabelled(self, uid: str) -> Mapping[str, str]:
+        """Why the pod's SELinux labels keep it from its volumes now, by name."""
+        return self.labels.refusals(uid) if self.labels is not None else _NONE
 
     def asked_since(self, key: VolumeKey) -> float | None:
         """When a pod asked for it first; seconds of the monotonic clock."""

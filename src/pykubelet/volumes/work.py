@@ -140,7 +140,7 @@ class Work:
             path = devices.path(name)
             spec = wanted.resolved.spec
             await _within(_CALL_LIMIT, "staging it was not done", plugin.stage(spec, wanted.pod, path))
-            devices.staged(wanted.device, wanted.key.plugin)
+            devices.staged(wanted.device, wanted.key.plugin, spec.label)
 
     def _plugin(self, name: str) -> PersistentPlugin:
         plugin = self._persistent.get(name)

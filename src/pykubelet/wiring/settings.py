@@ -27,6 +27,7 @@ from pykubelet.resources.allocatable import Reservations, allocatable, capacity_
 from pykubelet.resources.id_ranges import UNIT
 from pykubelet.resources.pod_cgroups import TreeConfig
 from pykubelet.resources.values import PodCgroupConfig
+from pykubelet.volumes import Labelling
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +129,16 @@ def container_settings(loaded: Loaded, host: Host) -> ContainerSettings:
         container_stop_signals=loaded.gates.enabled("ContainerStopSignals"),
         env_files=loaded.gates.enabled("EnvFiles"),
         hostname_override=loaded.gates.enabled("HostnameOverride"),
-        selinux=host.selinux,
+        selinux=host.selinux is not None,
         image_handlers=loaded.gates.enabled("RuntimeClassInImageCriApi"),
     )
+
+
+def labelling(loaded: Loaded, host: Host) -> Labelling | None:
+    """How volumes are mounted with SELinux labels; None where SELinux is off."""
+    if host.selinux is None:
+        return None
+    return Labelling(host.selinux, every_mode=loaded.gates.enabled("SELinuxMount"))
 
 
 def cluster_dns(stated: Iterable[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pykubelet.base.journal import Events
 from pykubelet.base.layout import Layout
+from pykubelet.linux import selinux
 from pykubelet.server import ListenError, TlsError
 from pykubelet.volumes import ensure_shared_root
 
@@ -20,14 +21,18 @@ CGROUP_V1_DEPRECATED = (
     "https://git.k8s.io/enhancements/keps/sig-node/5573-remove-cgroup-v1"
 )
 OOM_SCORE = Path("/proc/self/oom_score_adj")
+#: With it containers may use what plug-ins' containers put there: all of them share it.
+SHARED_LABEL = "system_u:object_r:container_file_t:s0"
 
 
 class StartError(Exception):
     """The daemon cannot start, or cannot go on; one line for the user."""
 
 
-async def prepare_host(layout: Layout, oom_score_adj: int) -> None:
+async def prepare_host(layout: Layout, oom_score_adj: int, *, labelled: bool = False) -> None:
     """Make the daemon's directories, share the mounts below its root, and set its own OOM score.
+
+    *labelled*: SELinux is on, and those of plug-ins get a label that containers can use.
 
     :raises StartError: a directory cannot be made.
     """
@@ -43,6 +48,13 @@ async def prepare_host(layout: Layout, oom_score_adj: int) -> None:
             await asyncio.to_thread(partial(directory.mkdir, mode=mode, parents=True, exist_ok=True))
         except OSError as error:
             raise StartError(f"{directory} cannot be made: {error}") from error
+    for directory in (layout.plugins_registry, layout.plugins) if labelled else ():
+        try:
+            await asyncio.to_thread(selinux.set_file_label, directory, SHARED_LABEL)
+        except OSError as error:
+            log.warning(
+                "unprivileged plug-ins in containers may not work: %s has no label: %s", directory, error
+            )
     await asyncio.to_thread(ensure_shared_root, layout)
     try:
         await asyncio.to_thread(OOM_SCORE.write_text, str(oom_score_adj))

@@ -18,7 +18,7 @@ from pykubelet.volumes import (
 )
 from pykubelet.wiring.ground import Ground
 from pykubelet.wiring.membership import Membership
-from pykubelet.wiring.settings import refresh_period
+from pykubelet.wiring.settings import labelling, refresh_period
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class VolumeRoom:
     ) -> None:
         layout, clock, journal = ground.layout, ground.clock, ground.journal
         events, metrics = ground.events, ground.metrics
+        labels = labelling(ground.loaded, ground.host)
         self.plugins = PluginManager(layout.plugins_registry, clock=clock, journal=journal, metrics=metrics)
         feeds = Feeds(node=node) if cluster is None else cluster.feeds(node)
         self._csi = CsiVolumes(
@@ -56,6 +57,7 @@ class VolumeRoom:
             sink=NoNodeInfoSink() if cluster is None else cluster.volumes.csi_node,
             objects=NoCsiObjects() if cluster is None else cluster.volumes.csi_objects,
             tokens=feeds.tokens,
+            labels=labels is not None,
             on_found=lambda uids: self.manager.retry(uids),
         )
         self.plugins.add_handler(self._csi.plugin_type, self._csi)
@@ -78,6 +80,7 @@ class VolumeRoom:
             node_labels=lambda: node.labels,
             node_name=node.name,
             metrics=metrics,
+            labelling=labels,
         )
 
     def stages(self, stages: Stages) -> None:

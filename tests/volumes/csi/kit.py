@@ -32,7 +32,7 @@ from pykubelet.base.layout import Layout
 from pykubelet.rpc import csi_v1
 from pykubelet.volumes.csi.client import CsiClient
 from pykubelet.volumes.csi.errors import DriverNotFoundError
-from pykubelet.volumes.csi.means import Means, no_label
+from pykubelet.volumes.csi.means import Means
 from pykubelet.volumes.csi.paths import CsiPaths, attachment_name
 from pykubelet.volumes.csi.plugin import CsiPlugin
 from pykubelet.volumes.spec import VolumeSpec
@@ -163,7 +163,8 @@ class Node:
         self.paths = CsiPaths(self.layout)
         self.objects, self.tokens, self.clients = Objects(), Tokens(), Clients()
         self.clients.endpoints[DRIVER] = driver.endpoint
-        self.label = no_label
+        #: Whether SELinux is on.
+        self.labels = False
         self.restart()
 
     def calls_itself(self, driver: str) -> None:
@@ -181,7 +182,7 @@ class Node:
             events=NullJournal(),
             clock=SystemClock(),
             apart=Apart("test"),
-            label=self.label,
+            labels=self.labels,
         )
         self.plugin = CsiPlugin(self.means)
         return self.plugin

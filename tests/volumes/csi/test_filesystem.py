@@ -1,6 +1,7 @@
 """Volumes with file systems, by a driver that really mounts; each request field by field."""
 
 import asyncio
+import dataclasses
 import os
 import stat
 from pathlib import Path
@@ -464,22 +465,56 @@ async def test_a_group_that_cannot_be_given_leaves_the_mount_to_be_undone(node, 
 
 
 async def test_a_label_is_a_mount_option(node):
-    node.label = lambda pod, volume: f"system_u:object_r:{volume}:s0"
+    label = "system_u:object_r:data:s0:c1,c2"
+    node.labels = True
     node.restart()
     node.objects.has_driver(seLinuxMount=True)
-    spec = claimed(
-        modes=["ReadWriteOncePod"], fsType="ext4", options=["noatime"], volumeAttributes={"size": "8388608"}
-    )
-    mounted = await give(node, spec)
-    option = 'context="system_u:object_r:data:s0"'
+    spec = claimed(fsType="ext4", options=["noatime"], volumeAttributes={"size": "8388608"})
+    mounted = await give(node, dataclasses.replace(spec, label=label))
+    option = f'context="{label}"'
     for method in ("NodeStageVolume", "NodePublishVolume"):
         assert node.sent(method)["volume_capability"]["mount"]["mount_flags"] == ["noatime", option]
     root = node.layout.root
     for path in (STAGED, "pods/uid-1/volumes/kubernetes.io~csi/pv-1"):
-        assert (
-            '"seLinuxMountContext":"system_u:object_r:data:s0"' in (root / path / "vol_data.json").read_text()
-        )
+        assert f'"seLinuxMountContext":"{label}"' in (root / path / "vol_data.json").read_text()
     assert not mounted.selinux_relabel
+
+
+@pytest.mark.parametrize(
+    ("labels", "read_only", "options", "relabelled"),
+    [
+        (True, False, "rw,seclabel", True),
+        (True, True, "rw,seclabel", False),
+        (True, False, "rw", False),
+        (False, False, "rw,seclabel", False),
+    ],
+)
+async def test_what_takes_labels_is_relabelled(node, monkeypatch, labels, read_only, options, relabelled):
+    node.labels = labels
+    node.restart()
+    node.objects.has_driver()
+    spec = claimed(read_only=read_only)
+    # This kernel may have no SELinux: its mounts never say that they take labels.
+    line = f"900 1 8:1 / /x rw - ext4 /dev/x {options}".encode()
+    monkeypatch.setattr(
+        "pykubelet.volumes.csi.filesystem.mountinfo.mount_of", lambda *args: mountinfo.parse_line(line)
+    )
+    assert (await give(node, spec)).selinux_relabel is relabelled
+
+
+@pytest.mark.parametrize(
+    ("stated", "labelled"), [({"seLinuxMount": True}, True), ({"seLinuxMount": False}, False), ({}, False)]
+)
+async def test_drivers_that_take_labels(node, stated, labelled):
+    for spec in (claimed(), inline()):
+        # No CSIDriver object: it may not be asked for what it might not know.
+        node.objects.drivers.clear()
+        assert not await node.plugin.labelled(spec)
+        node.objects.has_driver(**stated)
+        assert await node.plugin.labelled(spec) is labelled
+    node.objects.trouble = "nobody knows"
+    with pytest.raises(VolumeError, match="nobody knows"):
+        await node.plugin.labelled(claimed())
 
 
 async def test_access_modes(node):

@@ -10,6 +10,11 @@ from tests.volumes.csi.joined import Joined, path_of, pod_of
 from tests.volumes.csi.kit import DRIVER, claimed, inline
 from tests.volumes.managed import until
 
+from pykubelet.api.core import PodSecurityContext, SELinuxOptions
+from pykubelet.base.errors import VolumeError
+from pykubelet.linux.selinux import SELinux
+from pykubelet.volumes.selinux import Labelling
+
 pytestmark = pytest.mark.integration
 
 NAME = f"kubernetes.io/csi/{DRIVER}^h"
@@ -115,6 +120,47 @@ async def test_a_restart_after_the_pod_is_gone(joined, published):
         await node.plugin.tear_down("uid-1", "pv-1", block=False)
     async with joined.life():
         await until(lambda: node.count("NodeUnstageVolume") == 1)
+        await until(lambda: joined.left() == [])
+
+
+async def test_labels(joined):
+    """A pod's SELinux label reaches the driver, is found after a restart, and gives way to the next pod's."""
+    node, spec = joined.node, claimed(modes=["ReadWriteOncePod"], options=["noatime"])
+    joined.has(spec)
+    labelling = Labelling(SELinux("u:r:container_t:s0", "u:object_r:file_t:s0"))
+    node.labels = True
+    node.objects.has_driver(seLinuxMount=True)
+
+    def options():
+        methods = ("NodeStageVolume", "NodePublishVolume")
+        return [node.sent(method)["volume_capability"]["mount"]["mount_flags"] for method in methods]
+
+    first, second = pod_of("uid-1", spec), pod_of("uid-2", spec)
+    for pod, level in ((first, "s0:c1,c2"), (second, "s0:c3,c4")):
+        pod.spec.securityContext = PodSecurityContext(seLinuxOptions=SELinuxOptions(level=level))
+    async with joined.life(labelling=labelling):
+        await joined.run(first)
+        assert options() == [["noatime", 'context="u:object_r:file_t:s0:c1,c2"']] * 2
+        assert not path_of(joined, first).selinux_relabel
+    # Another life, in which the driver is said to know no labels: a pod keeps what it has.
+    node.objects.has_driver(seLinuxMount=False)
+    async with joined.life(labelling=labelling):
+        await joined.run(first)
+        assert options() == [["noatime", 'context="u:object_r:file_t:s0:c1,c2"']] * 2
+        assert (node.count("NodeUnstageVolume"), node.count("NodeUnpublishVolume")) == (0, 0)
+    node.objects.has_driver(seLinuxMount=True)
+    async with joined.life(labelling=labelling) as manager:
+        await joined.run(first)
+        joined.managed.pods = [first, second]
+        with pytest.raises(VolumeError, match="conflicting SELinux labels of volume pv-1"):
+            await manager.wait_ready(second)
+    # The first pod goes while nobody looks: what it left is undone before the second one has its own.
+    async with joined.life(labelling=labelling):
+        await joined.run(second)
+        assert (node.count("NodeUnpublishVolume"), node.count("NodeUnstageVolume")) == (1, 1)
+        assert options() == [["noatime", 'context="u:object_r:file_t:s0:c3,c4"']] * 2
+        await joined.run()
+        await until(lambda: node.count("NodeUnstageVolume") == 2)
         await until(lambda: joined.left() == [])
 
 

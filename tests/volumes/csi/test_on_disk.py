@@ -1,9 +1,12 @@
 """Directories as Go's kubelet leaves them, without any driver."""
 
+import os
+
 import pytest
 
 from pykubelet.base.errors import VolumeError
 from pykubelet.base.layout import Layout
+from pykubelet.linux import mountinfo
 from pykubelet.volumes.csi import on_disk
 from pykubelet.volumes.csi.paths import CsiPaths
 from pykubelet.volumes.plugin import Device, Found
@@ -60,6 +63,34 @@ def test_what_cannot_be_told(paths, put):
     put(f"{CSI}/volumeDevices/pv-1/data", '{"driverName":"d.io"}')
     with pytest.raises(VolumeError, match=r"ConstructBlockVolumeSpec failed .*volumeHandle: missing"):
         on_disk.found(paths, "uid-1", "pv-1", block=True)
+
+
+@pytest.mark.parametrize(
+    ("noted", "mounted", "label"),
+    [
+        (',"seLinuxMountContext":"u:r:t:s0:c1,c2"', 'rw,context="u:r:t:s0:c1,c2"', "u:r:t:s0:c1,c2"),
+        # As it was given, though the kernel calls it otherwise.
+        (',"seLinuxMountContext":"u:r:t:s0:c2,c1"', 'rw,context="u:r:t:s0:c1,c2",relatime', "u:r:t:s0:c2,c1"),
+        ("", 'rw,context="u:r:t:s0:c1,c2"', "u:r:t:s0:c1,c2"),
+        ("", "rw,seclabel", ""),
+        # Nothing is mounted any more: the machine was started anew.
+        (',"seLinuxMountContext":"u:r:t:s0:c1,c2"', None, None),
+    ],
+)
+def test_with_which_label(paths, put, tmp_path, monkeypatch, noted, mounted, label):
+    put(f"{POD}/pv-1", f'{{"driverName":"d.io","volumeHandle":"h"{noted}}}')
+    put(f"{CSI}/d.io/{H}", f'{{"driverName":"d.io","volumeHandle":"h"{noted}}}')
+    target = os.path.realpath(tmp_path / POD / "pv-1/mount")
+    lines = [f"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 8:2 / {target} rw - ext4 /dev/b {mounted}\n"]
+    table = mountinfo.parse(lines[0].encode() if mounted is not None else b"")
+    monkeypatch.setattr(mountinfo, "read", lambda: table)
+    assert on_disk.found(paths, "uid-1", "pv-1", block=False, labels=True).device.label == label
+    (device,) = on_disk.devices(paths, labels=True)
+    assert device.label == ("u:r:t:s0:c" + noted.split(":c")[1].removesuffix('"') if noted else "")
+    # Where SELinux is off nobody looks.
+    monkeypatch.setattr(mountinfo, "read", None)
+    assert on_disk.found(paths, "uid-1", "pv-1", block=False).device.label is None
+    assert {each.label for each in on_disk.devices(paths)} == {None}
 
 
 def test_devices(paths, put, tmp_path, caplog):

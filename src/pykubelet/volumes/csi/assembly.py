@@ -40,9 +40,10 @@ class CsiVolumes:
         sink: NodeInfoSink,
         objects: CsiObjects,
         tokens: Tokens,
+        labels: bool = False,
         on_found: Callable[[frozenset[str]], None],
     ) -> None:
-        """*sink* is told of the drivers; *objects* and *tokens* are the cluster's.
+        """*sink* is told of the drivers; *objects* and *tokens* are the cluster's; *labels*: SELinux is on.
 
         *on_found* hears the UIDs of pods whose volumes failed for want of a driver that is there now (an
         empty one stands for devices that no pod has any more).
@@ -60,6 +61,7 @@ class CsiVolumes:
                 events=events,
                 clock=clock,
                 apart=Apart("csi"),
+                labels=labels,
             )
         )
 

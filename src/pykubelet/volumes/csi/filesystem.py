@@ -9,12 +9,12 @@ from pykubelet.api.storage import CSIDriver
 from pykubelet.base.errors import VolumeError
 from pykubelet.linux import mountinfo
 
-from .. import errors
+from .. import errors, selinux
 from ..group_change import GroupChange
 from ..identity import group_of
 from ..plugin import Device
 from ..spec import VolumeSpec
-from . import context, fsgroup, lifecycle, references, selinux, traces
+from . import context, fsgroup, lifecycle, references, traces
 from .capabilities import Capabilities, Capability, VolumeUse
 from .data_file import EPHEMERAL, PERSISTENT, DataError, VolumeData
 from .errors import CsiError
@@ -53,17 +53,16 @@ class Filesystem:
         stages = Capability.STAGE_UNSTAGE_VOLUME in can
         reference = source.nodeStageSecretRef if stages else None
         secrets = await means.credentials(reference, "fetching NodeStageSecretRef {} failed")
-        label = self._label(spec, pod, driver)
         staging = self._paths.staging(source.driver, source.volumeHandle)
         if not stages:
             await self._notes.make(staging)
             return
-        data = VolumeData(source.driver, source.volumeHandle, selinux=label or None)
+        data = VolumeData(source.driver, source.volumeHandle, selinux=spec.label or None)
         await self._notes.take(self._paths.staged(source.driver, source.volumeHandle), data, staging)
         use = VolumeUse(
             access_mode=context.access_mode(pv.spec.accessModes),
             fs_type=source.fsType,
-            mount_flags=selinux.with_label(pv.spec.mountOptions, label),
+            mount_flags=selinux.with_label(pv.spec.mountOptions, spec.label),
             mount_group=_mount_group(can, pod),
         )
         try:
@@ -136,14 +135,13 @@ class Filesystem:
             volume_context |= context.pod_info(pod, ephemeral=ephemeral)
         tokens = await self._tokens(pod, driver)
         (secrets if context.tokens_in_secrets(driver) else volume_context).update(tokens)
-        label = self._label(spec, pod, driver)
         target = self._paths.target(uid, spec.name)
-        await self._notes.take(self._paths.pod_volume(uid, spec.name), self._data(spec, source, label))
+        await self._notes.take(self._paths.pod_volume(uid, spec.name), self._data(spec, source))
         stages = not ephemeral and Capability.STAGE_UNSTAGE_VOLUME in can
         use = VolumeUse(
             access_mode=source.access_mode,
             fs_type=source.fs_type,
-            mount_flags=selinux.with_label(source.mount_options, label),
+            mount_flags=selinux.with_label(source.mount_options, spec.label),
             mount_group=_mount_group(can, pod),
         )
         try:
@@ -171,7 +169,9 @@ class Filesystem:
             access_modes=None if spec.pv is None else spec.pv.spec.accessModes,
         ):
             await self._give(target, pod, source.handle, again=again)
-        relabel = not label and await means.off_loop(lambda: _takes_labels(target))
+        # As upstream, which relabels only what pods can write to.
+        relabel = means.labels and not spec.label and not source.read_only
+        relabel = relabel and await means.off_loop(lambda: _takes_labels(target))
         return MountedVolume(spec.volume.name, target, read_only=source.read_only, selinux_relabel=relabel)
 
     async def unpublish(self, uid: str, name: str) -> None:
@@ -212,7 +212,7 @@ class Filesystem:
             raise unchanged(problem)
         return found
 
-    def _data(self, spec: VolumeSpec, source: Source, label: str) -> VolumeData:
+    def _data(self, spec: VolumeSpec, source: Source) -> VolumeData:
         node = self._means.node
         return VolumeData(
             driver=source.driver,
@@ -221,7 +221,7 @@ class Filesystem:
             node=node,
             attachment=attachment_name(source.handle, source.driver, node),
             lifecycle=source.lifecycle,
-            selinux=label or None,
+            selinux=spec.label or None,
         )
 
     def _policy(self, driver: CSIDriver | None) -> str:
@@ -250,11 +250,6 @@ class Filesystem:
             why = error.args[0] if error.args else type(error).__name__
             raise unchanged(f"{HEAD}{_SET_UP} get service accoount token attributes: {why}") from error
         return {context.TOKENS: context.tokens_text(tokens)}
-
-    def _label(self, spec: VolumeSpec, pod: Pod, driver: CSIDriver | None) -> str:
-        if not selinux.mounted_with_label(spec.pv, driver):
-            return ""
-        return self._means.label(pod, spec.volume.name)
 
     async def _give(self, target: str, pod: Pod, handle: str, *, again: bool) -> None:
         try:

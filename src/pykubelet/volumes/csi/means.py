@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
-from pykubelet.api.core import Pod
 from pykubelet.api.storage import CSIDriver, CSIPersistentVolumeSource, SecretReference
 from pykubelet.base.apart import Apart
 from pykubelet.base.clock import Clock
@@ -50,11 +49,6 @@ class Clients(Protocol):
 _WAIT: Final = "WaitForAttach"
 
 
-def no_label(pod: Pod, volume: str) -> str:
-    """The SELinux label of a volume of *pod* where SELinux is off."""
-    return ""
-
-
 @dataclass(frozen=True, slots=True)
 class Means:
     """Handed to every step."""
@@ -68,8 +62,8 @@ class Means:
     clock: Clock
     #: Runs what blocks.
     apart: Apart
-    #: The SELinux label that containers of the pod have for a volume of it; empty without SELinux.
-    label: Callable[[Pod, str], str] = no_label
+    #: Whether SELinux is on: volumes have labels, by which they are mounted or which are to be changed.
+    labels: bool = False
 
     async def off_loop(self, work: Callable[[], T]) -> T:
         """The result of *work*, which blocks."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from pykubelet.linux import mountinfo
+
 from ..plugin import Device, Found
 from . import references, traces
 from .data_file import DataError, VolumeData
@@ -9,8 +11,8 @@ from .means import HEAD, unchanged
 from .paths import CsiPaths, unique_name
 
 
-def found(paths: CsiPaths, uid: str, name: str, *, block: bool) -> Found:
-    """What a pod's volume rests on.
+def found(paths: CsiPaths, uid: str, name: str, *, block: bool, labels: bool = False) -> Found:
+    """What a pod's volume rests on; with *labels*, and with which SELinux label it is mounted.
 
     :raises OSError: nothing is noted of it.
     :raises VolumeError: what is noted cannot be read.
@@ -24,16 +26,29 @@ def found(paths: CsiPaths, uid: str, name: str, *, block: bool) -> Found:
         raise unchanged(str(error)) from None
     if data.ephemeral and not block:
         return Found(None)
-    return Found(_device(data, name, block=block), block)
+    label = _label(data, paths.target(uid, name)) if labels and not block else None
+    return Found(_device(data, name, block=block, label=label), block)
 
 
-def devices(paths: CsiPaths) -> frozenset[Device]:
+def devices(paths: CsiPaths, *, labels: bool = False) -> frozenset[Device]:
     """All that is staged, or was begun to be; what cannot be read is told in the log.
 
     :raises OSError: a directory cannot be read.
     """
-    filesystems = [_device(data, "", block=False) for _, data in references.staged(paths)]
+    filesystems = [
+        _device(data, "", block=False, label=(data.selinux or "") if labels else None)
+        for _, data in references.staged(paths)
+    ]
     return frozenset([*filesystems, *_blocks(paths)])
+
+
+def _label(data: VolumeData, target: str) -> str | None:
+    """With which label it is mounted at *target*; None when nothing is mounted there (any more)."""
+    at = [mount for mount in mountinfo.read() if mount.mount_point == traces.real(target)]
+    if not at:
+        return None
+    # The kernel may write a label in another way than it was given.
+    return data.selinux or at[-1].context
 
 
 def _blocks(paths: CsiPaths) -> Iterator[Device]:
@@ -44,5 +59,5 @@ def _blocks(paths: CsiPaths) -> Iterator[Device]:
             yield _device(data, name, block=True)
 
 
-def _device(data: VolumeData, name: str, *, block: bool) -> Device:
-    return Device(unique_name(data.driver, data.handle), data.name or name, block)
+def _device(data: VolumeData, name: str, *, block: bool, label: str | None = None) -> Device:
+    return Device(unique_name(data.driver, data.handle), data.name or name, block, label)

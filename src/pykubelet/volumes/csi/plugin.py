@@ -53,6 +53,14 @@ class CsiPlugin:
         _, source = persistent(spec)
         return lifecycle.attached(await self._means.objects.driver(source.driver))
 
+    async def labelled(self, spec: VolumeSpec) -> bool:
+        """See the Protocol."""
+        source = spec.volume.csi if spec.pv is None else persistent(spec)[1]
+        if source is None:
+            return False
+        driver = await self._means.objects.driver(source.driver)
+        return driver is not None and driver.spec.seLinuxMount is True
+
     async def exhausted(self, spec: VolumeSpec) -> bool:
         """See the Protocol."""
         if spec.pv is None:
@@ -132,11 +140,11 @@ class CsiPlugin:
 
     def found(self, uid: str, name: str, *, block: bool) -> Found:
         """See the Protocol."""
-        return on_disk.found(self._means.paths, uid, name, block=block)
+        return on_disk.found(self._means.paths, uid, name, block=block, labels=self._means.labels)
 
     def devices_found(self) -> Collection[Device]:
         """See the Protocol."""
-        return on_disk.devices(self._means.paths)
+        return on_disk.devices(self._means.paths, labels=self._means.labels)
 
     def registered(self, driver: str) -> frozenset[str]:
         """The driver is there now: the UIDs of pods for which it was missed, to be tried again at once.
