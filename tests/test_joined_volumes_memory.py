@@ -1,10 +1,13 @@
-"""Volumes of a node of a cluster, in virtual time: a node that has as many as it can."""
+"""Volumes of a node of a cluster, in virtual time: when it has as many as it can; where SELinux is on."""
+
+from dataclasses import replace
 
 import pytest
 from tests.apiserver import resources
 from tests.joined_node import NODE, JoinedNode
 from tests.memory_node import runs
 
+from pykubelet.linux.selinux import SELinux
 from pykubelet.volumes.csi.paths import attachment_name
 
 pytestmark = [
@@ -16,15 +19,15 @@ pytestmark = [
 DRIVER = "driver.example"
 
 
-def claim(node, *, period):
+def claim(node, *, period=None, mode="ReadWriteOnce", **driver):
     """A claim ``data``, bound to a volume of a driver whose attacher says that the node is full."""
     server = node.server
     server.create(
         resources.CSI_DRIVERS,
-        {"metadata": {"name": DRIVER}, "spec": {"nodeAllocatableUpdatePeriodSeconds": period}},
+        {"metadata": {"name": DRIVER}, "spec": {"nodeAllocatableUpdatePeriodSeconds": period, **driver}},
     )
     amount = {"storage": "1Mi"}
-    spec = {"accessModes": ["ReadWriteOnce"], "volumeMode": "Filesystem"}
+    spec = {"accessModes": [mode], "volumeMode": "Filesystem"}
     made = server.create(
         resources.CLAIMS,
         {
@@ -123,3 +126,30 @@ async def test_a_volume_that_no_controller_attaches(mount_area, host, monkeypatc
         assert not made["status"].get("volumesInUse")
         node.delete("web")
         await node.until(lambda: node.server.pod("default", "web") is None)
+
+
+async def test_pods_that_need_different_labels_of_one_volume(mount_area, host, monkeypatch):
+    host = replace(host, selinux=SELinux("u:r:container_t:s0", "u:r:file_t:s0"))
+    monkeypatch.setattr("pykubelet.linux.selinux.set_file_label", lambda path, label: None)
+    async with JoinedNode(mount_area / "node", host, monkeypatch) as node:
+        claim(node, mode="ReadWriteOncePod", seLinuxMount=True)
+        mounts = [{"name": "data", "mountPath": "/data"}]
+        volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+        for name in ("a", "b"):
+            context = {"seLinuxOptions": {"level": f"s0:{name}"}}
+            app = {**runs("app"), "volumeMounts": mounts}
+            node.create(name, app, volumes=volumes, securityContext=context)
+            await node.sleep(5)
+        events = [event for event in node.server.list(resources.EVENTS) if event["reason"] == "FailedMount"]
+        told = {event["message"] for event in events}
+        text = 'conflicting SELinux labels of volume pv: "u:r:file_t:s0:a" and "u:r:file_t:s0:b"'
+        assert told == {
+            "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], "
+            f"failed to process volumes=[data]: {text}"
+        }
+        name = "volume_manager_selinux_volume_context_mismatch_errors_total"
+        line = f'{name}{{access_mode="RWOP",volume_plugin="kubernetes.io/csi/{DRIVER}"}} 1.0'
+        assert line.encode() in node.kubelet.ground.metrics.render()
+        for name in ("a", "b"):
+            node.delete(name)
+            await node.until(lambda name=name: node.server.pod("default", name) is None)

@@ -103,6 +103,8 @@ class Driver:
         self.attach_error = ""
         #: Whether it can mount with SELinux labels, and the labels of what was staged and mounted.
         self.labels, self.labelled_with = False, {}
+        #: The label that the disk tells of what is staged; nothing is told of what is mounted.
+        self.label_found = None
         self.paths = {}
         self.unreadable = set()
 
@@ -173,7 +175,8 @@ class Driver:
         return Found(Device(f"{CSI}/d^{name.removeprefix('pv-')}", name, block), block)
 
     def devices_found(self):
-        return [Device(f"{CSI}/d^{name.removeprefix('pv-')}", name) for name in self.staged]
+        names, label = [(name, name.removeprefix("pv-")) for name in self.staged], self.label_found
+        return [Device(f"{CSI}/d^{handle}", name, label=label) for name, handle in names]
 
 
 def sample(metrics, name, **labels):

@@ -1,6 +1,7 @@
 """The manager on a node with SELinux: volumes mounted with labels, handed on, found again."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from tests.volumes.fake_driver import CSI, bound, sample
@@ -9,6 +10,8 @@ from tests.volumes.test_manager_persistent import Lab, claiming
 from pykubelet.api.core import PodSecurityContext, SELinuxOptions
 from pykubelet.base.errors import VolumeError
 from pykubelet.linux.selinux import SELinux
+from pykubelet.volumes.devices import Devices
+from pykubelet.volumes.plugin import Device
 from pykubelet.volumes.selinux import Labelling
 
 HOST = SELinux("system_u:system_r:container_t:s0", "system_u:object_r:container_file_t:s0")
@@ -121,3 +124,40 @@ async def test_where_it_is_off_nothing_is_asked(lab):
     assert "labelled" not in lab.calls
     assert lab.driver.labelled_with == {("stage", "pv-a"): "", ("uid-1", "pv-a"): ""}
     assert b"volume_manager_selinux" not in lab.metrics.render()
+
+
+@pytest.mark.looptime
+async def test_what_only_directories_tell_of_is_undone_first(lab):
+    """The machine was started anew, with another policy: nothing is mounted, but it was noted."""
+    pod = asking("uid-1", "c1")
+    lab.node.pods = [pod]
+    lab.driver.staged.add("pv-a")
+    lab.driver.label_found = "system_u:object_r:old_t:s0:c1"
+    (lab.node.layout.pods / "uid-1/volumes/kubernetes.io~csi/pv-a").mkdir(parents=True)
+    manager = await lab.start(labelling=Labelling(HOST))
+    await manager.wait_ready(pod)
+    made = [call for call in lab.calls if call != "labelled"]
+    assert made == ["tear_down", "unstage", "stage", "set_up"]
+    assert lab.driver.labelled_with == {("stage", "pv-a"): A, ("uid-1", "pv-a"): A}
+
+
+def test_what_is_known_of_a_devices_label():
+    devices, device = Devices(), Device("d", "pv")
+    assert devices.label("d") is None
+    devices.found(device, CSI)
+    assert devices.label("d") is None
+    # The pods' mounts are found before what they rest on.
+    devices.found(replace(device, label="a"), CSI)
+    devices.found(replace(device, label="b"), CSI)
+    assert devices.label("d") == "a"
+    devices.staged(device, CSI, "b")
+    assert devices.label("d") == "b"
+    devices.uncertain("d")
+    devices.stage_failed(device, CSI, "c", "nothing")
+    assert (devices.label("d"), devices.states()["d"].staged) == (None, None)
+    devices.stage_failed(device, CSI, "c", "unchanged")
+    assert devices.label("d") is None
+    devices.stage_failed(device, CSI, "c", "something")
+    assert devices.label("d") == "c"
+    devices.unstaged("d")
+    assert devices.label("d") is None
