@@ -16,6 +16,7 @@ from pykubelet.api.volumes import (
 )
 from pykubelet.base.clock import LoopClock
 from pykubelet.base.layout import Layout
+from pykubelet.linux import mountinfo
 from pykubelet.volumes import VolumeManager
 
 _FIELDS = {
@@ -105,3 +106,27 @@ async def until(condition):
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+def mapped(uid="uid-1", name="settings"):
+    """A pod with a config map's volume."""
+    return pod_of(uid, conf=ConfigMapVolumeSource(name=name, defaultMode=0o644))
+
+
+async def points(node):
+    """What is mounted below the node's pods."""
+    table = await asyncio.to_thread(mountinfo.read)
+    return [mount.mount_point for mount in mountinfo.mounts_below(table, str(node.layout.pods))]
+
+
+class Objects:
+    """Config maps and secrets of a cluster."""
+
+    def __init__(self):
+        self.maps, self.secrets = {}, {}
+
+    async def config_map(self, namespace, name):
+        return self.maps.get(name)
+
+    async def secret(self, namespace, name):
+        return self.secrets.get(name)
