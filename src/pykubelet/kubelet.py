@@ -91,9 +91,9 @@ class Kubelet:
         self.upkeep = Upkeep(ground, neighbours, self.pods)
         if self.cluster is not None:
             self.cluster.join(
+                ground,
                 self.node.info,
                 self.intake.sources,
-                ground.events,
                 self.runtime.view,
                 self.node.pod_cidr,
                 on_pod_gone=self.upkeep.request,

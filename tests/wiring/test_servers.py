@@ -20,10 +20,10 @@ def test_a_node_without_a_cluster(tmp_path, mode, kind):
 
 def test_a_node_of_a_cluster_asks_it(tmp_path):
     own = object()
-    cluster = SimpleNamespace(authorizer=own)
+    cluster = SimpleNamespace(trust=SimpleNamespace(authorizer=own))
     assert authorizer_of(loaded(tmp_path, "Webhook"), cluster) is own
 
 
 def test_a_node_of_a_cluster_that_is_told_not_to_ask(tmp_path):
-    cluster = SimpleNamespace(authorizer=None)
+    cluster = SimpleNamespace(trust=SimpleNamespace(authorizer=None))
     assert isinstance(authorizer_of(loaded(tmp_path, "AlwaysAllow"), cluster), AlwaysAllow)

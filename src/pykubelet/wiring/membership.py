@@ -5,28 +5,19 @@ What other rooms need to be built (events, objects, tokens, who may do what) is 
 """
 
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import cast
 
 from pykubelet.api.core import Pod, PodStatus
 from pykubelet.api.node import Node
 from pykubelet.api.podinfo import full_name, is_static
-from pykubelet.base.journal import Events, PodRef
+from pykubelet.base.journal import PodRef
 from pykubelet.base.tasks import Stage, Stages
-from pykubelet.cluster.certificate_manager import CertificateManager
-from pykubelet.cluster.certificate_requests import SERVING
-from pykubelet.cluster.certificate_store import CertificateStore
 from pykubelet.cluster.events import EventPoster
-from pykubelet.cluster.lease import NodeLease
 from pykubelet.cluster.mirror import MirrorPods
-from pykubelet.cluster.node_status import NodeReporter, ReporterDoors, ReporterSettings
 from pykubelet.cluster.node_watch import NodeWatch
 from pykubelet.cluster.object_cache import object_ttl
 from pykubelet.cluster.objects import ContainerObjects, ObjectManager, Strategy
 from pykubelet.cluster.pod_source import PodSource
-from pykubelet.cluster.registration import Registration
-from pykubelet.cluster.reviews import AccessReviews, TokenReviews
-from pykubelet.cluster.rotation import Template, serving_template
 from pykubelet.cluster.runtime_classes import RuntimeClassLister
 from pykubelet.cluster.service_accounts import ServiceAccountReader
 from pykubelet.cluster.services import ServiceLister
@@ -38,22 +29,21 @@ from pykubelet.cri.door import Runtime
 from pykubelet.node import NodeInfo
 from pykubelet.node.address_watch import AddressWatch
 from pykubelet.node.images import ImageList
-from pykubelet.node.object import reconciled
 from pykubelet.node.pod_cidr import PodCidr
 from pykubelet.pods.sources import PodConfig
 from pykubelet.pods.status import settle_status, terminal_status
 from pykubelet.pods.status_conditions import OWNED_CONDITIONS
 from pykubelet.pods.store import PodStore
 from pykubelet.pods.worker import PodWorkers
-from pykubelet.server.doors import Authorizer
-from pykubelet.server.webhook import WebhookAuthorizer, WebhookTokens
 from pykubelet.volumes import Feeds
 from pykubelet.wiring.cluster_volumes import ClusterVolumes
 from pykubelet.wiring.connection import Connection
 from pykubelet.wiring.ground import Ground
 from pykubelet.wiring.node_object import NodeObject
+from pykubelet.wiring.node_reports import node_lease, node_reporter
 from pykubelet.wiring.pod_views import PodViews
 from pykubelet.wiring.runtime_view import RuntimeView
+from pykubelet.wiring.server_trust import ServerTrust
 
 
 class Membership:
@@ -78,13 +68,7 @@ class Membership:
         journal, metrics = ground.journal, ground.metrics
         config, api, name = loaded.config, connection.api, host.node_name
         self.connection = connection
-        self._loaded = loaded
-        self._host = host
-        self._clock = clock
-        self._rng = rng
-        self._journal = journal
-        self._metrics = metrics
-        self._on_serving = on_serving
+        self._ground = ground
         self.poster = EventPoster(
             connection.events, clock, rng, metrics, name, resource_version=self._version_of
         )
@@ -121,24 +105,7 @@ class Membership:
             on_attached=on_attached,
             on_csi_driver=on_csi_driver,
         )
-        webhook = config.authentication.webhook
-        self.authenticator = (
-            WebhookTokens(TokenReviews(api, clock=clock, random=rng), clock, ttl=webhook.cacheTTL.seconds)
-            if webhook.enabled
-            else None
-        )
-        ttls = config.authorization.webhook
-        self.authorizer: Authorizer | None = (
-            WebhookAuthorizer(
-                AccessReviews(api, clock=clock, random=rng),
-                clock,
-                allowed_ttl=ttls.cacheAuthorizedTTL.seconds,
-                denied_ttl=ttls.cacheUnauthorizedTTL.seconds,
-            )
-            if config.authorization.mode == "Webhook"
-            else None
-        )
-        self.serving = self._serving_certificate() if self._wants_serving_certificate() else None
+        self.trust = ServerTrust(ground, api, self.node_watch.node, on_serving)
         self.images = ImageList(runtime, clock)
         self.addresses = AddressWatch(
             name,
@@ -147,35 +114,6 @@ class Membership:
             clock,
             journal,
             on_change=lambda: self._report("the node's addresses changed"),
-        )
-
-    def _wants_serving_certificate(self) -> bool:
-        gates = self._loaded.gates
-        return self._loaded.config.serverTLSBootstrap and gates.enabled("RotateKubeletServerCertificate")
-
-    def _serving_certificate(self) -> CertificateManager:
-        config, flags = self._loaded.config, self._loaded.flags
-        files = (Path(config.tlsCertFile), Path(config.tlsPrivateKeyFile))
-        given = files if config.tlsCertFile and config.tlsPrivateKeyFile else None
-
-        def template() -> Template | None:
-            node = self.node_watch.node()
-            return serving_template(
-                self._host.node_name,
-                () if node is None else node.status.addresses,
-                dns_only=self._loaded.gates.enabled("AllowDNSOnlyNodeCSR"),
-            )
-
-        return CertificateManager(
-            SERVING,
-            CertificateStore("kubelet-server", Path(flags.certDir), fallback=given),
-            template,
-            lambda pair: self.connection.api,
-            clock=self._clock,
-            random=self._rng,
-            metrics=self._metrics,
-            journal=self._journal,
-            on_rotated=lambda pair: self._on_serving(),
         )
 
     # --- joining --------------------------------------------------------------
@@ -207,10 +145,10 @@ class Membership:
             self.connection.api,
             self.pods,
             StatusRules(OWNED_CONDITIONS, terminal_status, settle_status),
-            self._clock,
-            self._journal,
-            self._metrics,
-            self._rng,
+            self._ground.clock,
+            self._ground.journal,
+            self._ground.metrics,
+            self._ground.rng,
             keeper=keeper,
             on_change=on_change,
         )
@@ -218,9 +156,9 @@ class Membership:
 
     def join(
         self,
+        ground: Ground,
         node: NodeInfo,
         sources: PodConfig,
-        events: Events,
         runtime: RuntimeView,
         pod_cidr: PodCidr,
         on_pod_gone: Callable[[], object],
@@ -231,15 +169,14 @@ class Membership:
         """
         self._pod_cidr = pod_cidr
         self._sources = sources
-        config, name = self._loaded.config, node.name
         self._node = node
         self.source = PodSource(
             self.connection.api,
-            name,
+            node.name,
             sources.channel("api"),
-            self._clock,
-            self._rng,
-            self._journal,
+            ground.clock,
+            ground.rng,
+            ground.journal,
             after=self.node_watch.synced,
             on_gone=on_pod_gone,
         )
@@ -247,69 +184,36 @@ class Membership:
             self.connection.api,
             self.pods,
             self.node_watch.node,
-            self._clock,
-            self._journal,
-            events,
-            self._rng,
+            ground.clock,
+            ground.journal,
+            ground.events,
+            ground.rng,
         )
         own = NodeObject(
-            self._loaded,
-            self._host,
+            ground.loaded,
+            ground.host,
             node,
             runtime,
-            self._clock,
+            ground.clock,
             self.images,
             lambda: self.addresses.ips,
             self.volumes.facts(),
-        )
-        frequency = config.nodeStatusUpdateFrequency.seconds
-        timeout = min(frequency, float(config.nodeLeaseDurationSeconds))
-        heartbeat, gates = self.connection.heartbeat, self._loaded.gates
-        registration = Registration(
-            heartbeat,
-            name,
-            self._clock,
-            self._journal,
-            events,
-            initial=own.initial,
-            reconcile=reconciled,
-            register=config.registerNode,
-            get_when_forbidden=not gates.enabled("KubeletRegistrationGetOnExistsOnly"),
-            timeout=timeout,
         )
 
         async def settled() -> None:
             await runtime.settled.wait()
             await self.volumes.csi_node.settled()
 
-        self.reporter = NodeReporter(
-            heartbeat,
-            name,
-            self._clock,
-            self._rng,
-            self._journal,
-            events,
-            registration,
-            ReporterDoors(
-                update=own.updated,
-                cached=self.node_watch.node,
-                outlook=own.outlook,
-                seen=self._node_seen,
-                reset=heartbeat.close_connections,
-                settled=settled,
-                written=self.volumes.attachments.written,
-            ),
-            ReporterSettings(frequency, config.nodeStatusReportFrequency.seconds, timeout),
+        self.reporter = node_reporter(
+            ground,
+            self.connection,
+            own,
+            cached=self.node_watch.node,
+            seen=self._node_seen,
+            settled=settled,
+            written=self.volumes.attachments.written,
         )
-        self.lease = NodeLease(
-            self.connection.lease,
-            name,
-            self._clock,
-            self._rng,
-            self._journal,
-            duration=config.nodeLeaseDurationSeconds,
-            reset=self.connection.lease.close_connections,
-        )
+        self.lease = node_lease(ground, self.connection)
 
     def desired_changed(self, pod: Pod) -> None:
         """A pod was brought, changed or taken away by its source."""
@@ -352,12 +256,7 @@ class Membership:
         stages.add(Stage("runtime classes", start=self.runtime_classes.start, stop=self.runtime_classes.stop))
         self.volumes.early_stages(stages)
         stages.add(Stage("node watch", start=self.node_watch.start, stop=self.node_watch.stop))
-        if self.serving is not None:
-            stages.add(Stage("serving certificate", start=self.serving.start, stop=self.serving.stop))
-        if isinstance(self.authorizer, WebhookAuthorizer):
-            stages.add(Stage("authorizer", stop=self.authorizer.close))
-        if self.authenticator is not None:
-            stages.add(Stage("authenticator", stop=self.authenticator.close))
+        self.trust.stages(stages)
 
     def late_stages(self, stages: Stages) -> None:
         """What tells of the node and its pods; the pods themselves come last."""

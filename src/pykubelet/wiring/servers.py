@@ -26,8 +26,8 @@ def kubelet_server(
         hostname=node.name,
         addresses=node.host_ips,
         metrics=ground.metrics,
-        tokens=None if cluster is None else cluster.authenticator,
-        serving=None if cluster is None else cluster.serving,
+        tokens=None if cluster is None else cluster.trust.authenticator,
+        serving=None if cluster is None else cluster.trust.serving,
         node_logs=SystemLogFiles(),
         checkpoints=api,
         flags=loaded.command_line,
@@ -43,7 +43,7 @@ def admin_server(ground: Ground, api: LocalNodeApi, manifests: Manifests | None)
 
 def authorizer_of(loaded: Loaded, cluster: Membership | None) -> Authorizer:
     """Who decides what a client may ask: the cluster, if the configuration says so."""
-    if cluster is not None and cluster.authorizer is not None:
-        return cluster.authorizer
+    if cluster is not None and cluster.trust.authorizer is not None:
+        return cluster.trust.authorizer
     # Without a cluster to ask, a webhook can only say no.
     return AlwaysAllow() if loaded.config.authorization.mode == "AlwaysAllow" else AlwaysDeny()
