@@ -10,7 +10,6 @@ from pykubelet.containers.image_gc import (
     kept,
     old_enough,
     removable,
-    size_text,
     too_old,
     used_images,
 )
@@ -117,11 +116,3 @@ def test_how_much_is_freed():
     assert DiskUsage(1000, 2000).percent == 0
     assert DiskUsage(1000, 100).to_free(policy) == 100
     assert (ImagePolicy(high=100).disabled, ImagePolicy(high=100, max_age=1).disabled) == (True, False)
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 30, "3.0 GiB"), (5 << 40, "5.0 TiB")],
-)
-def test_sizes_read_as_upstreams(size, text):
-    assert size_text(size) == text

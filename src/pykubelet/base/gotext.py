@@ -159,3 +159,13 @@ def _quoted(char: str) -> str:
 def go_quote(text: str) -> str:
     """A string as ``%q`` prints it, in double quotes."""
     return '"' + "".join(map(_quoted, text)) + '"'
+
+
+def format_size(size: int) -> str:
+    """Bytes as upstream's events have them: ``1.5 GiB``."""
+    amount = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"

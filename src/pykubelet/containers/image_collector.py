@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from pykubelet.base.clock import Clock, from_ns
-from pykubelet.base.gotext import aggregate, format_duration
+from pykubelet.base.gotext import aggregate, format_duration, format_size
 from pykubelet.base.journal import Events, Journal
 from pykubelet.base.metrics import Metrics
 from pykubelet.cri.door import Runtime
@@ -29,7 +29,6 @@ from .image_gc import (
     detected,
     old_enough,
     removable,
-    size_text,
     too_old,
     used_images,
 )
@@ -216,7 +215,7 @@ class ImageCollector:
         if gone.freed < wanted:
             message = (
                 f"Insufficient free disk space on the node's image filesystem ({usage.percent}% of "
-                f"{size_text(usage.capacity)} used). Failed to free sufficient space by deleting unused "
+                f"{format_size(usage.capacity)} used). Failed to free sufficient space by deleting unused "
                 f"images (freed {gone.freed} bytes). Investigate disk usage, as it could be used by active "
                 "images, logs, volumes, or other data."
             )

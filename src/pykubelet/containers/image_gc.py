@@ -171,13 +171,3 @@ def old_enough(images: Iterable[ImageRecord], policy: ImagePolicy, now: int) -> 
         for image in images
         if image.last_used < now and now - image.first_detected >= int(policy.min_age * _SECOND)
     ]
-
-
-def size_text(size: int) -> str:
-    """Bytes as upstream's event has them: ``1.5 GiB``."""
-    amount = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{size} B" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"

@@ -1,8 +1,8 @@
-"""Strings in quotes as Go's ``%q`` has them."""
+"""Texts as Go programs write them."""
 
 import pytest
 
-from pykubelet.base.gotext import go_quote
+from pykubelet.base.gotext import format_size, go_quote
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,11 @@ from pykubelet.base.gotext import go_quote
 )
 def test_go_quote(text, quoted):
     assert go_quote(text) == quoted
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 30, "3.0 GiB"), (5 << 40, "5.0 TiB")],
+)
+def test_sizes_read_as_upstreams(size, text):
+    assert format_size(size) == text
