@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from pykubelet.base.apart import Apart
 from pykubelet.linux import mountinfo, mounts, syscalls
 from pykubelet.node.host import Host, look
+from pykubelet.volumes.patient_threads import PatientThreads
 
 settings.register_profile("dev", max_examples=50, deadline=None)
 settings.register_profile(
@@ -67,8 +68,12 @@ def one_thread(monkeypatch: pytest.MonkeyPatch, blockbuster: BlockBuster) -> Non
     async def at_once(apart: Apart, work: Callable[[], Any], *, seconds: float | None = None) -> Any:
         return work()
 
+    async def looked(threads: PatientThreads, target: object, work: Callable[[], Any], limit: float) -> Any:
+        return work()
+
     monkeypatch.setattr(asyncio.BaseEventLoop, "run_in_executor", inline)
     monkeypatch.setattr(Apart, "run", at_once)
+    monkeypatch.setattr(PatientThreads, "run", looked)
 
 
 @pytest.fixture(scope="session")

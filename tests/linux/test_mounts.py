@@ -92,8 +92,8 @@ def test_a_tmpfs_has_its_size(mount_area):
     mounts.mount_tmpfs(str(target), size=8192)
     status = os.statvfs(target)
     assert status.f_blocks * status.f_frsize == 8192
-    assert mounts.is_memory(str(target))
-    assert not mounts.is_memory("/proc")
+    assert mounts.has_tmpfs(str(target))
+    assert not mounts.has_tmpfs("/proc")
     with pytest.raises(OSError) as caught:
         (target / "file").write_bytes(b"x" * 10000)
     assert caught.value.errno == errno.ENOSPC

@@ -270,7 +270,7 @@ def test_secrets_are_in_memory_only(mount_area, kind):
     mounts.unmount(path)
     assert os.listdir(path) == []
     assert plugin.set_up(pod_of(), volume, content(a="1")) == (mounted, True)
-    assert mounts.is_memory(path)
+    assert mounts.has_tmpfs(path)
     plugin.tear_down("uid-1", "v")
     assert mountinfo.mounts_below(mountinfo.read(), path) == ()
     assert not os.path.lexists(path)

@@ -267,7 +267,7 @@ async def test_subpaths_end_with_their_volume(mount_area):
         volume = manager.mounted("uid-1")["data"]
         bound = await manager.prepare_subpath("uid-1", volume, "box", 0, "sub/dir")
         assert bound in await points(node)
-        assert await asyncio.to_thread(mounts.is_memory, bound)
+        assert await asyncio.to_thread(mounts.has_tmpfs, bound)
         await manager.prepare_subpath("uid-1", volume, "box", 0, "sub/dir")
         with pytest.raises(VolumeError):
             await manager.prepare_subpath("uid-1", volume, "box", 1, "../x")

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from pykubelet.api.mounted import MountedVolume
+from pykubelet.api.volume_usage import VolumeUsage
 from pykubelet.base.layout import Layout
 from pykubelet.linux import diskusage, syscalls
 from pykubelet.linux.diskusage import Limits
 from pykubelet.volumes import atomic_writer
 from pykubelet.volumes.payload import File
-from pykubelet.volumes.usage import Measured, VolumeUsage, measure, method_of
+from pykubelet.volumes.usage import Measured, measure, method_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 VOLUMES = "/k/pods/u/volumes"
@@ -133,6 +134,25 @@ def test_memory_knows_by_itself(mount_area, monkeypatch):
         deleted.flush()
         os.unlink(top / "deleted")
         assert measure("du", str(top), NOW).usage.used_bytes == walked.used_bytes + 4096
+
+
+@pytest.mark.integration
+def test_what_a_container_mounted_over_a_volume_is_not_walked(mount_area, monkeypatch):
+    top = mount_area / "v"
+    top.mkdir()
+    syscalls.mount("proc", str(top), "proc", 0, "")
+    monkeypatch.setattr(diskusage, "disk_usage", None)
+    assert measure("du", str(top), NOW).usage.unfinished == ""
+
+
+@pytest.mark.integration
+def test_huge_pages_are_counted(mount_area):
+    top = mount_area / "v"
+    top.mkdir()
+    syscalls.mount("nodev", str(top), "hugetlbfs", 0, "")
+    (top / "file").touch()
+    found = measure("du", str(top), NOW).usage
+    assert (found.used_bytes, found.inodes_used) == (0, 2)
 
 
 def test_a_device_has_its_size(tmp_path):

@@ -1,18 +1,20 @@
 import asyncio
 import random
 import threading
+import time
 from datetime import UTC, datetime
 
 import pytest
 
 from pykubelet.api.mounted import MountedVolume
+from pykubelet.api.volume_usage import VolumeUsage
 from pykubelet.base.clock import ManualClock
 from pykubelet.base.errors import VolumeError
 from pykubelet.base.layout import Layout
 from pykubelet.base.metrics import Metrics
+from pykubelet.base.tasks import TaskOwner
 from pykubelet.linux.diskusage import Limits
 from pykubelet.volumes import usage, usage_collector
-from pykubelet.volumes.usage import VolumeUsage
 from pykubelet.volumes.usage_collector import UsageCollector
 
 PERIOD = 60.0
@@ -35,8 +37,11 @@ class Node:
             pods=lambda: self.volumes.keys(),
             mounted=lambda uid: {volume.name: volume for volume in self.volumes.get(uid, ())},
             drivers=drivers,
+            on_abnormal=lambda *told: self.ill.append(told),
             limits=limits,
         )
+        self.ill = []
+        self.tasks = TaskOwner("test")
 
     def add(self, uid, name, plugin="kubernetes.io/empty-dir", *, files=1):
         path = self.layout.pod_volume(uid, plugin, name)
@@ -50,7 +55,7 @@ class Node:
         return {name: found.inodes_used for name, found in self.collector.usage(uid).items()}
 
     async def settle(self):
-        while self.collector._under_way:
+        while self.collector._looks:
             await asyncio.sleep(0.005)
 
 
@@ -112,25 +117,46 @@ async def test_what_is_not_of_the_pod_is_not_measured(node):
 
 
 async def test_a_long_walk_is_followed_by_a_long_rest(node, monkeypatch):
-    node.add("a", "one")
-    real = usage.measure
+    path = node.add("a", "one")
+    real, drivers = usage.measure, Drivers()
+    node.collector._drivers = drivers
+    node.add("a", "claim", "kubernetes.io/csi")
 
     def slow(*arguments, **options):
-        node.clock.advance(30)
+        time.sleep(0.2)
         return real(*arguments, **options)
 
+    monkeypatch.setattr(usage_collector, "_REST", 3000)
     monkeypatch.setattr(usage, "measure", slow)
-    await node.collector.collect("a")
+    node.collector.tick()
+    await node.settle()
     monkeypatch.setattr(usage, "measure", real)
-    (node.layout.pod_volume("a", "kubernetes.io/empty-dir", "one") / "more").touch()
-    node.clock.advance(560)
+    (path / "more").touch()
+    node.clock.advance(590)
+    # Not even when something changed; the driver has nothing to do with it.
+    node.collector.changed("a")
     node.collector.tick()
     await node.settle()
-    assert node.inodes("a") == {"one": 2}
-    node.clock.advance(20)
+    assert node.inodes("a") == {"one": 2, "claim": None}
+    assert drivers.asked == 2
+    node.clock.advance(400)
     node.collector.tick()
     await node.settle()
-    assert node.inodes("a") == {"one": 3}
+    assert node.inodes("a")["one"] == 3
+
+
+async def test_what_comes_is_measured_soon(node):
+    node.add("a", "one")
+    node.collector.tick()
+    await node.settle()
+    node.add("a", "two")
+    node.clock.advance(3)
+    node.collector.tick()
+    assert node.collector._looks == {}
+    node.collector.changed("a")
+    node.collector.tick()
+    await node.settle()
+    assert node.inodes("a").keys() == {"one", "two"}
 
 
 async def test_a_file_system_that_does_not_answer_holds_up_nothing_else(node, monkeypatch):
@@ -146,11 +172,21 @@ async def test_a_file_system_that_does_not_answer_holds_up_nothing_else(node, mo
         return real(method, path, *arguments, **options)
 
     monkeypatch.setattr(usage, "measure", hanging)
-    monkeypatch.setattr(usage_collector, "_REMOTE_LIMIT", 0.2)
-    await asyncio.gather(node.collector.collect("a"), node.collector.collect("b"))
-    assert node.collector.usage("a").keys() == {"here"}
-    assert node.collector.usage("b")["alive"].capacity_bytes
-    await node.collector.collect("a")
+    monkeypatch.setattr(usage_collector, "_REMOTE_LIMIT", 0.5)
+    waiting = node.tasks.spawn("wait", node.collector.collect("a"))
+    await asyncio.sleep(0)
+    # What answers is known before the other is given up.
+    assert (await node.collector.collect("b"))["alive"].capacity_bytes
+    while node.collector.usage("a").keys() != {"here"}:
+        await asyncio.sleep(0.01)
+    assert not waiting.done()
+    assert (await waiting).keys() == {"here"}
+    # Its own rhythm is that of others, whatever hangs beside it.
+    node.clock.advance(2 * PERIOD)
+    (node.layout.pod_volume("a", "kubernetes.io/empty-dir", "here") / "more").touch()
+    node.collector.tick()
+    await node.settle()
+    assert node.inodes("a") == {"here": 3}
     assert len(asked) == 1
     gate.set()
     while node.collector._remote.hanging:
@@ -160,12 +196,16 @@ async def test_a_file_system_that_does_not_answer_holds_up_nothing_else(node, mo
 
 class Drivers:
     def __init__(self):
+        self.asked = 0
         self.answer = VolumeUsage(
             datetime(2026, 1, 1, tzinfo=UTC), used_bytes=5, abnormal=True, message="old"
         )
 
     async def usage(self, uid, volume):
         assert (uid, volume.name) == ("a", "claim")
+        self.asked += 1
+        if isinstance(self.answer, asyncio.Event):
+            await self.answer.wait()
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -178,9 +218,29 @@ async def test_drivers_measure_their_own(tmp_path):
     node.add("a", "one")
     found = await node.collector.collect("a")
     assert (found["claim"], found["one"].inodes_used) == (drivers.answer, 2)
+    assert node.ill == [("a", "claim", "old")]
     for answer in (None, VolumeError("rpc error"), TimeoutError()):
         drivers.answer = answer
         assert (await node.collector.collect("a")).keys() == {"one"}
+    await node.collector.stop()
+
+
+async def test_a_driver_that_hangs_costs_the_others_nothing(tmp_path):
+    drivers = Drivers()
+    node = Node(tmp_path, drivers=drivers)
+    path = node.add("a", "claim", "kubernetes.io/csi").parent.parent / "kubernetes.io~empty-dir" / "one"
+    node.add("a", "one")
+    drivers.answer = asyncio.Event()
+    for files in (2, 3, 4):
+        node.collector.tick()
+        while node.inodes("a").get("one") != files:
+            await asyncio.sleep(0.005)
+        (path / f"more{files}").touch()
+        node.clock.advance(2 * PERIOD)
+    assert (drivers.asked, len(node.collector._looks)) == (1, 1)
+    # Whoever unmounts does not wait for it either.
+    await node.collector.leave("a")
+    assert node.collector._looks == {}
     await node.collector.stop()
 
 
@@ -194,25 +254,70 @@ async def test_limits_and_how_it_is_told(tmp_path):
     await node.collector.stop()
 
 
-async def test_the_end_ends_walks(tmp_path):
-    node = Node(tmp_path)
+class SlowWalk:
+    """A walk of a node's that goes on only when it is ended."""
+
+    def __init__(self, monkeypatch):
+        self.entered, real = threading.Event(), usage_collector._Look.breathe
+
+        def breathe(look, seconds):
+            if seconds:
+                self.entered.set()
+                look._over.wait(30)
+            real(look, seconds)
+
+        monkeypatch.setattr(usage_collector._Look, "breathe", breathe)
+
+    async def begun(self):
+        while not self.entered.is_set():
+            await asyncio.sleep(0.005)
+
+
+async def test_the_end_ends_walks(tmp_path, monkeypatch):
+    node, walk = Node(tmp_path), SlowWalk(monkeypatch)
     node.add("a", "one", files=1000)
-    entered, collector = threading.Event(), node.collector
-    real = collector._breathe
-
-    def breathe(seconds):
-        entered.set()
-        collector._over.wait()
-        real(seconds)
-
-    collector._breathe = breathe
+    collector = node.collector
     collector.tick()
-    while not entered.is_set():
-        await asyncio.sleep(0.005)
+    await walk.begun()
     await collector.stop()
     while collector._walkers.hanging:
         await asyncio.sleep(0.005)
     assert collector.usage("a") == {}
+
+
+async def test_who_unmounts_has_the_looks_ended_and_the_volume_forgotten(node, monkeypatch):
+    node.add("a", "one", files=1000)
+    await node.collector.collect("a")
+    walk = SlowWalk(monkeypatch)
+    waiting = node.tasks.spawn("wait", node.collector.collect("a"))
+    await walk.begun()
+    assert node.inodes("a") == {"one": 1001}
+    del node.volumes["a"]
+    await node.collector.leave("a")
+    assert node.collector._looks == {}
+    assert await waiting == {}
+    await node.collector.leave("nobody")
+
+
+async def test_a_look_that_has_not_begun_does_not_begin_any_more(node, monkeypatch):
+    walk, real, measured = SlowWalk(monkeypatch), usage.measure, []
+
+    def measure(method, path, *arguments, **options):
+        measured.append(path)
+        return real(method, path, *arguments, **options)
+
+    monkeypatch.setattr(usage, "measure", measure)
+    for number in range(4):
+        node.add(f"pod-{number}", "one", files=1000)
+    looks = [node.tasks.spawn("wait", node.collector.collect(f"pod-{number}")) for number in range(4)]
+    await walk.begun()
+    began = asyncio.get_running_loop().time()
+    await node.collector.leave("pod-3")
+    assert asyncio.get_running_loop().time() - began < 0.5
+    for number in range(3):
+        await node.collector.leave(f"pod-{number}")
+    await asyncio.gather(*looks)
+    assert not any("pod-3" in path for path in measured)
 
 
 @pytest.mark.parametrize(("period", "measured"), [(60.0, True), (0.0, False), (-1.0, False)])
@@ -222,10 +327,22 @@ async def test_a_period_that_is_not_above_zero_disables_it(tmp_path, period, mea
     await node.collector.start()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert bool(node.collector._under_way) == measured
+    assert bool(node.collector._looks) == measured
+    node.collector.changed("a")
     await node.settle()
     await node.collector.stop()
     assert bool(node.collector.usage("a")) == measured
+
+
+async def test_without_a_period_nothing_is_kept_of_pods_that_are_gone(tmp_path):
+    node = Node(tmp_path, period=-1.0)
+    node.add("a", "one")
+    assert await node.collector.collect("a")
+    del node.volumes["a"]
+    await node.collector.leave("a")
+    collector = node.collector
+    assert (collector._known, collector._due, collector._rests, collector._looks) == ({}, {}, {}, {})
+    await collector.stop()
 
 
 async def test_hundreds_of_pods_are_measured_in_turn(node):
@@ -233,6 +350,6 @@ async def test_hundreds_of_pods_are_measured_in_turn(node):
         node.add(f"pod-{number}", "one", files=number % 3)
     while any(not node.collector.usage(f"pod-{number}") for number in range(60)):
         node.collector.tick()
-        assert len(node.collector._under_way) <= 10
+        assert len(node.collector._looks) <= 10
         await node.settle()
     assert node.inodes("pod-59") == {"one": 3}

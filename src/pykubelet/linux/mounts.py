@@ -144,17 +144,10 @@ def unmount_below(top: str) -> int:
     return sum(unmount(mount.mount_point) for mount in found)
 
 
-def is_memory(path: str) -> bool:
-    """Whether *path* is on a tmpfs.
+def mounted_type(path: str) -> int | None:
+    """The magic number of the file system that is mounted on the directory *path* itself.
 
-    :raises OSError: it cannot be looked at.
-    """
-    return syscalls.filesystem_type(path) == syscalls.TMPFS_MAGIC
-
-
-def has_tmpfs(path: str) -> bool:
-    """Whether a tmpfs is mounted on the directory *path* itself; the last name is no link.
-
+    None when none is (a bind of the same file system does not count); the last name is no link.
     The mount table is not read: it is long where many volumes are in memory.
 
     :raises OSError: it is there, but cannot be looked at.
@@ -162,8 +155,18 @@ def has_tmpfs(path: str) -> bool:
     try:
         here, above = os.lstat(path), os.lstat(f"{path}/..")
     except (FileNotFoundError, NotADirectoryError):
-        return False
-    return stat.S_ISDIR(here.st_mode) and here.st_dev != above.st_dev and is_memory(path)
+        return None
+    if not stat.S_ISDIR(here.st_mode) or here.st_dev == above.st_dev:
+        return None
+    return syscalls.filesystem_type(path)
+
+
+def has_tmpfs(path: str) -> bool:
+    """Whether a tmpfs is mounted on the directory *path* itself; the last name is no link.
+
+    :raises OSError: it is there, but cannot be looked at.
+    """
+    return mounted_type(path) == syscalls.TMPFS_MAGIC
 
 
 def ensure_shared(directory: Path) -> bool:

@@ -33,6 +33,7 @@ RESOLVE_NO_SYMLINKS: Final = 0x04
 RESOLVE_BENEATH: Final = 0x08
 
 TMPFS_MAGIC: Final = 0x01021994
+HUGETLBFS_MAGIC: Final = 0x958458F6
 
 # One number on every architecture that Linux added since 2019 shares.
 _SYS_OPENAT2: Final = 437

@@ -210,3 +210,28 @@ class Feeds:
     node: NodeFacts = field(default_factory=NoNode)
     #: None: the feature is off, or there is no cluster.
     bundles: TrustBundles | None = None
+
+
+class Onlooker(Protocol):
+    """Looks at volumes that are there, whatever for."""
+
+    def changed(self, uid: str) -> None:
+        """A volume of the pod came, or grew."""
+        ...
+
+    async def leave(self, uid: str) -> None:
+        """One of the pod's volumes is about to be unmounted: be out of it, and do not go in again.
+
+        Bounded, and never fails.
+        """
+        ...
+
+
+class NoOnlooker:
+    """Nobody looks."""
+
+    def changed(self, uid: str) -> None:
+        """See :class:`Onlooker`."""
+
+    async def leave(self, uid: str) -> None:
+        """See :class:`Onlooker`."""

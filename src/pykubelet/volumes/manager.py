@@ -26,7 +26,7 @@ from . import disk, errors, kinds, payload, subpaths
 from .attaching import Attaching
 from .book import Book
 from .content_volume import content_volumes
-from .doors import Attachments, Claims, Feeds, NoAttachments, NoClaims
+from .doors import Attachments, Claims, Feeds, NoAttachments, NoClaims, NoOnlooker, Onlooker
 from .empty_dir import EmptyDir
 from .host_path import HostPath
 from .image import ImageVolume
@@ -89,6 +89,7 @@ class VolumeManager:
         metrics: Metrics | None = None,
         off_loop: OffLoop | None = None,
         labelling: Labelling | None = None,
+        onlooker: Onlooker | None = None,
     ) -> None:
         """Join the manager to the others.
 
@@ -106,6 +107,7 @@ class VolumeManager:
         *off_loop* runs blocking work (by default on threads of the manager's own; looks at paths
         that may hang have others).
         *labelling* is how volumes are mounted with SELinux labels; None where SELinux is off.
+        *onlooker* looks at what is mounted.
         """
         self._layout = layout
         self._clock = clock
@@ -118,6 +120,7 @@ class VolumeManager:
         self._look_at = self._looks() if off_loop is None else _inline(off_loop)
         # Not a pool: its threads would keep the daemon from ending.
         self._off_loop = off_loop or Apart("volumes", _WORKERS, patience=None).run
+        self._onlooker = onlooker or NoOnlooker()
         self._tasks = TaskOwner("volumes")
         self._wake = asyncio.Event()
         own: Sequence[Remover] = [*plugins, *contents]
@@ -283,6 +286,8 @@ class VolumeManager:
         self._telling.begun(order)
         began = self._clock.monotonic()
         try:
+            if order.kind == "unmount":
+                await self._onlooker.leave(order.uid)
             changed = await self._work.do(order, wanted)
         except Exception as error:  # noqa: BLE001 - whatever a plug-in meets, it is told and tried again
             now = self._clock.monotonic()
@@ -294,6 +299,8 @@ class VolumeManager:
             self._book.flight.succeeded(order)
             now = self._clock.monotonic()
             self._telling.done(order, wanted, now, now - began, changed=changed)
+            if order.kind in ("mount", "expand"):
+                self._onlooker.changed(order.uid)
         finally:
             self._book.flight.end(order)
             self._tell(order.uid)

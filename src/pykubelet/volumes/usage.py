@@ -14,9 +14,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from prometheus_client import Histogram
+
 from pykubelet.api.mounted import MountedVolume
+from pykubelet.api.volume_usage import VolumeUsage
 from pykubelet.base.layout import Layout
-from pykubelet.linux import diskusage, mounts
+from pykubelet.base.metrics import Metrics
+from pykubelet.linux import diskusage, mounts, syscalls
 from pykubelet.linux.diskusage import Limits
 
 from . import atomic_writer
@@ -34,27 +38,18 @@ _DIRECTORIES: Final[dict[str, Method]] = {
     "kubernetes.io~projected": "own files",
     "kubernetes.io~csi": "driver",
 }
+#: Upstream's buckets are Prometheus' own.
+_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
-@dataclass(frozen=True, slots=True)
-class VolumeUsage:
-    """What a volume held at one moment; None where it is not known."""
-
-    #: When it was measured.
-    time: datetime
-    used_bytes: int | None = None
-    capacity_bytes: int | None = None
-    #: What the pod could still write.
-    available_bytes: int | None = None
-    #: Of the whole file system.
-    inodes: int | None = None
-    inodes_used: int | None = None
-    inodes_free: int | None = None
-    #: Why ``used_bytes`` and ``inodes_used`` are only what was found so far; empty: they are all.
-    unfinished: str = ""
-    #: What its driver says of its condition; None: nothing.
-    abnormal: bool | None = None
-    message: str = ""
+def durations(metrics: Metrics) -> Histogram:
+    """How long measuring took, by what measured: ``du``, ``statfs``, ``block``, or the driver's name."""
+    return metrics.histogram(
+        "kubelet_volume_metric_collection_duration_seconds",
+        "Duration in seconds to calculate volume stats",
+        ["metric_source"],
+        buckets=_BUCKETS,
+    )
 
 
 class DriverUsage(Protocol):
@@ -118,8 +113,9 @@ def measure(
         inodes_used=told.inodes - told.inodes_free,
         inodes_free=told.inodes_free,
     )
-    # A tmpfs holds nothing but the volume: it knows at once what a walk would find.
-    if method == "statfs" or mounts.has_tmpfs(path):
+    # A tmpfs holds nothing but the volume: it knows at once what a walk would find. Huge pages are
+    # counted. What else is mounted there came from a container: it is not walked.
+    if method == "statfs" or mounts.mounted_type(path) not in (None, syscalls.HUGETLBFS_MAGIC):
         return Measured(usage)
     stamp = _stamp(path) if method == "own files" else None
     if before is not None and stamp is not None and before.stamp == stamp:

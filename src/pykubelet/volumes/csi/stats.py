@@ -1,11 +1,16 @@
 """How full volumes are, as their drivers tell."""
 
+import asyncio
 from datetime import datetime
+from typing import Final
+from weakref import WeakValueDictionary
+
+from prometheus_client import Histogram
 
 from pykubelet.api.mounted import MountedVolume
+from pykubelet.api.volume_usage import VolumeUsage
 from pykubelet.base.errors import VolumeError
 
-from ..usage import VolumeUsage
 from . import traces
 from .capabilities import Capability
 from .client import VolumeStats
@@ -14,13 +19,22 @@ from .errors import CsiError
 from .means import HEAD, Means, capabilities, unchanged
 from .paths import beside
 
+#: Volumes that one driver is asked about at once.
+_AT_ONCE: Final = 4
+
 
 class DriverStats:
-    """Implements :class:`~pykubelet.volumes.usage.DriverUsage`; *health*: the condition is asked for too."""
+    """Implements :class:`~pykubelet.volumes.usage.DriverUsage`; *health*: the condition is asked for too.
 
-    def __init__(self, means: Means, *, health: bool = False) -> None:
+    *durations* takes how long each driver took.
+    """
+
+    def __init__(self, means: Means, durations: Histogram, *, health: bool = False) -> None:
         self._means = means
+        self._durations = durations
         self._health = health
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._volumes: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def usage(self, uid: str, volume: MountedVolume) -> VolumeUsage | None:
         """What the driver tells of the pod's volume; None when it tells nothing of any volume.
@@ -37,16 +51,27 @@ class DriverStats:
             data = await means.off_loop(lambda: traces.load(directory, HEAD))
         except (FileNotFoundError, DataError) as error:
             raise unchanged(str(error)) from None
-        client = means.client(data.driver, "")
+        turn = self._turns.setdefault(data.driver, asyncio.Semaphore(_AT_ONCE))
+        # Several pods may have the volume: drivers refuse two calls about it at once.
+        alone = self._volumes.setdefault((data.driver, data.handle), asyncio.Lock())
+        async with alone, turn:
+            began = means.clock.monotonic()
+            try:
+                return await self._ask(data.driver, data.handle, path)
+            finally:
+                self._durations.labels(data.driver).observe(means.clock.monotonic() - began)
+
+    async def _ask(self, driver: str, handle: str, path: str) -> VolumeUsage | None:
+        client = self._means.client(driver, "")
         can = await capabilities(client, "")
         if Capability.GET_VOLUME_STATS not in can:
             return None
         condition = self._health and Capability.VOLUME_CONDITION in can
         try:
-            told = await client.node_get_volume_stats(data.handle, path, condition=condition)
+            told = await client.node_get_volume_stats(handle, path, condition=condition)
         except CsiError as error:
             raise VolumeError(str(error), left="unchanged") from error
-        return usage_of(told, means.clock.now())
+        return usage_of(told, self._means.clock.now())
 
 
 def usage_of(told: VolumeStats, now: datetime) -> VolumeUsage:
