@@ -131,6 +131,7 @@ class Kubelet:
     def _volume_room(self) -> VolumeRoom:
         node, store = self.node.info, self.intake.store
         doors = VolumeDoors(
+            pods=store.pods,
             desired_pods=lambda: self.pods.resizing.allocation.all_allocated(store.pods()),
             may_remove=lambda uid: self.upkeep.removal.volumes_removable(uid),
             sources_ready=self.intake.ready,

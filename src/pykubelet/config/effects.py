@@ -112,6 +112,7 @@ EFFECTIVE: frozenset[str] = frozenset(
         "containerLogMaxWorkers",
         "containerLogMonitorInterval",
         "userNamespaces",
+        "volumeStatsAggPeriod",
     ]
 )
 
@@ -126,7 +127,6 @@ NOT_YET: frozenset[str] = frozenset(
     [
         "tlsCurvePreferences",
         "enableContentionProfiling",
-        "volumeStatsAggPeriod",
         "kubeletCgroups",
         "systemCgroups",
         "cpuManagerPolicy",

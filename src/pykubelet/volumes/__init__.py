@@ -1,5 +1,6 @@
 """A pod's volumes: what should be there, what is there, and the way from one to the other."""
 
+from .claim_stats import ClaimStats
 from .csi import CsiVolumes, NoCsiObjects, NoNodeInfoSink
 from .doors import Feeds
 from .local import LocalVolumes
@@ -8,8 +9,10 @@ from .nfs import NfsVolumes
 from .roots import ensure_shared_root
 from .selinux import Labelling
 from .story import VolumeStory
+from .usage_collector import UsageCollector
 
 __all__ = [
+    "ClaimStats",
     "CsiVolumes",
     "Feeds",
     "Labelling",
@@ -17,6 +20,7 @@ __all__ = [
     "NfsVolumes",
     "NoCsiObjects",
     "NoNodeInfoSink",
+    "UsageCollector",
     "VolumeManager",
     "VolumeStory",
     "ensure_shared_root",

@@ -4,16 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pykubelet.api.core import Pod
+from pykubelet.api.podinfo import pod_ref
 from pykubelet.base.tasks import Stage, Stages
 from pykubelet.node import NodeInfo
 from pykubelet.rpc.plugins import PluginManager
 from pykubelet.volumes import (
+    ClaimStats,
     CsiVolumes,
     Feeds,
     LocalVolumes,
     NfsVolumes,
     NoCsiObjects,
     NoNodeInfoSink,
+    UsageCollector,
     VolumeManager,
 )
 from pykubelet.wiring.ground import Ground
@@ -23,8 +26,12 @@ from pykubelet.wiring.settings import labelling, refresh_period
 
 @dataclass(frozen=True, slots=True)
 class VolumeDoors:
-    """What the manager asks of the other rooms; see :class:`VolumeManager`."""
+    """What the manager asks of the other rooms; see :class:`VolumeManager`.
 
+    *pods* are all pods that the sources name, as they name them.
+    """
+
+    pods: Callable[[], Sequence[Pod]]
     desired_pods: Callable[[], Sequence[Pod]]
     may_remove: Callable[[str], bool]
     sources_ready: Callable[[], bool]
@@ -59,8 +66,24 @@ class VolumeRoom:
             tokens=feeds.tokens,
             labels=labels is not None,
             on_found=lambda uids: self.manager.retry(uids),
+            health=ground.loaded.gates.enabled("CSIVolumeHealth"),
         )
         self.plugins.add_handler(self._csi.plugin_type, self._csi)
+        self._events = events
+        self._pods = doors.pods
+        #: What volumes hold, for whoever tells it or acts on it.
+        self.usage = UsageCollector(
+            layout,
+            clock,
+            ground.rng,
+            metrics,
+            period=ground.loaded.config.volumeStatsAggPeriod.seconds,
+            pods=lambda: [pod.metadata.uid for pod in doors.pods()],
+            mounted=lambda uid: self.manager.mounted(uid),
+            drivers=self._csi.stats,
+            on_abnormal=self._abnormal,
+        )
+        metrics.add(ClaimStats(doors.pods, self.usage.usage))
         self.manager = VolumeManager(
             layout,
             clock,
@@ -81,11 +104,13 @@ class VolumeRoom:
             node_name=node.name,
             metrics=metrics,
             labelling=labels,
+            onlooker=self.usage,
         )
 
     def stages(self, stages: Stages) -> None:
         """What is started before pods are worked on."""
         stages.add(Stage("volume manager", start=self.manager.start, stop=self.manager.stop))
+        stages.add(Stage("volume usage", start=self.usage.start, stop=self.usage.stop))
         stages.add(Stage("CSI limits", stop=self._csi.stop))
         stages.add(Stage("plug-in watcher", start=self.plugins.start, stop=self.plugins.stop))
 
@@ -93,3 +118,9 @@ class VolumeRoom:
         """The CSIDriver object of that name came, changed or went."""
         self.manager.drivers_changed()
         self._csi.driver_changed(name)
+
+    def _abnormal(self, uid: str, volume: str, message: str) -> None:
+        for pod in self._pods():
+            if pod.metadata.uid == uid:
+                text = f"Volume {volume}: {message}"
+                self._events.pod_event(pod_ref(pod), "Warning", "VolumeConditionAbnormal", text)

@@ -13,6 +13,7 @@ from pykubelet.base.layout import Layout
 from pykubelet.base.metrics import Metrics
 
 from ..doors import Tokens
+from ..usage import durations
 from .client import CsiMetrics
 from .doors import CsiObjects, NodeInfoSink
 from .drivers import PLUGIN_TYPE, Drivers
@@ -20,10 +21,14 @@ from .means import Means
 from .paths import CsiPaths
 from .plugin import CsiPlugin
 from .refresher import Refresher
+from .stats import DriverStats
 
 
 class CsiVolumes:
-    """Implements the door ``PluginHandler`` for drivers; :attr:`plugin` makes their volumes."""
+    """Implements the door ``PluginHandler`` for drivers.
+
+    :attr:`plugin` makes their volumes, :attr:`stats` tells how full those are.
+    """
 
     #: What drivers' registrars call themselves.
     plugin_type: Final = PLUGIN_TYPE
@@ -42,28 +47,30 @@ class CsiVolumes:
         tokens: Tokens,
         labels: bool = False,
         on_found: Callable[[frozenset[str]], None],
+        health: bool = False,
     ) -> None:
         """*sink* is told of the drivers; *objects* and *tokens* are the cluster's; *labels*: SELinux is on.
 
         *on_found* hears the UIDs of pods whose volumes failed for want of a driver that is there now (an
-        empty one stands for devices that no pod has any more).
+        empty one stands for devices that no pod has any more). With *health* drivers are asked how well
+        volumes are, too.
         """
         self._on_found = on_found
         self._drivers = Drivers(sink, clock=clock, journal=journal, metrics=CsiMetrics(metrics))
         self._refresher = Refresher(self._drivers, objects, clock, journal)
-        self.plugin = CsiPlugin(
-            Means(
-                paths=CsiPaths(layout),
-                node=node_name,
-                clients=self._drivers,
-                objects=objects,
-                tokens=tokens,
-                events=events,
-                clock=clock,
-                apart=Apart("csi"),
-                labels=labels,
-            )
+        means = Means(
+            paths=CsiPaths(layout),
+            node=node_name,
+            clients=self._drivers,
+            objects=objects,
+            tokens=tokens,
+            events=events,
+            clock=clock,
+            apart=Apart("csi"),
+            labels=labels,
         )
+        self.plugin = CsiPlugin(means)
+        self.stats = DriverStats(means, durations(metrics), health=health)
 
     async def stop(self) -> None:
         """Ask drivers no more about their limits."""
