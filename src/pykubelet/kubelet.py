@@ -161,6 +161,7 @@ class Kubelet:
             observer=self.runtime.observer,
             runtime=self.runtime.runtime,
             volumes=self.volumes.manager,
+            usage=self.volumes.usage,
             journal=ground.journal,
             metrics=ground.metrics,
             probe_metrics=self.pods.probe_metrics,

@@ -96,6 +96,7 @@ async def test_explain(admin: Path) -> None:
         "it began",
         "now: volume data (claim shop/data, persistent volume pv-1): attaching for 61s, "
         "waits for the controller, attach failed 2 times, the last error is: no, next try in 4s",
+        "now: volume code: 0 B of 2.0 KiB are free (measured 0s ago)",
         "now [app]: pulling img for 12s, 1.0 of 2.0 MiB so far",
     ]
     assert (await call("explain", "pod", "gone", f"--socket={admin}")).output == "it began\n"

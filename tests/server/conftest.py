@@ -23,7 +23,8 @@ from pykubelet.api.core import (
     PodStatus,
 )
 from pykubelet.api.meta import ObjectMeta
-from pykubelet.base.clock import SystemClock
+from pykubelet.api.volume_usage import VolumeUsage
+from pykubelet.base.clock import ManualClock, SystemClock
 from pykubelet.config import KubeletConfiguration
 from pykubelet.server import AdminServer, AlwaysAllow, KubeletServer
 from pykubelet.server.doors import (
@@ -60,6 +61,10 @@ def make_pod(name: str = "web-node1", namespace: str = "default") -> Pod:
             ],
         ),
     )
+
+
+#: How full a volume of the node is; measured in the very moment that the tests' clock tells.
+USAGE = VolumeUsage(ManualClock().now(), 1000, 2000, 0, 30, 10, 20)
 
 
 @dataclass
@@ -144,7 +149,7 @@ class FakeNode:
 
     async def volumes(self, uid: str) -> Sequence[VolumeView]:
         return [
-            VolumeView("code", "p", "mounted", 5.0),
+            VolumeView("code", "kubernetes.io/empty-dir", "mounted", 5.0, usage=USAGE),
             VolumeView(
                 "data",
                 "p",
@@ -250,7 +255,7 @@ def short_path() -> Iterator[Path]:
 async def admin(node: FakeNode, short_path: Path) -> AsyncIterator[Path]:
     """The admin socket of the fake node."""
     path = short_path / "run" / "admin.sock"
-    server = AdminServer(path, node, SystemClock(), idle=60.0)
+    server = AdminServer(path, node, ManualClock(), idle=60.0)
     await server.start()
     yield path
     await server.stop()

@@ -61,7 +61,12 @@ async def test_what_it_serves(admin: Path, node: FakeNode) -> None:
         "volume data (claim shop/data, persistent volume pv-1): attaching for 61s, waits for the controller, "
         "attach failed 2 times, the last error is: no, next try in 4s"
     )
-    lines = ["it began", f"now: {waiting}", f"now [app]: {pulling}"]
+    usage = details["volumes"][0]["usage"]
+    assert (usage["used_bytes"], usage["capacity_bytes"], usage["inodes_used"]) == (1000, 2000, 10)
+    assert usage["time"] == "2023-11-14T22:13:20Z"
+    assert details["volumes"][1]["usage"] is None
+    full = "volume code: 0 B of 2.0 KiB are free (measured 0s ago)"
+    lines = ["it began", f"now: {waiting}", f"now: {full}", f"now [app]: {pulling}"]
     assert (await get("/explain/pod/default/web-node1")) == {"lines": lines}
     assert (await get("/explain/node")) == {"lines": ["the daemon is up"]}
     assert (await get("/configz")) == {"kubeletconfig": {"port": 1}}

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pykubelet.cli.podrows import human_duration, moment
+from pykubelet.cli.volume_usage import usage_words
 
 Object = Mapping[str, Any]
 
@@ -33,7 +34,7 @@ def describe_pod(details: Object, now: datetime) -> list[str]:
                 out += _container(container, by_name.get(name, {}), allocated.get(name))
     if status.get("conditions"):
         out += ["Conditions:", *_columns(2, [("Type", "Status"), *_conditions(status["conditions"])])]
-    out += _volumes(spec.get("volumes") or [], details.get("volumes") or [])
+    out += _volumes(spec.get("volumes") or [], details.get("volumes") or [], now)
     out.append(_line("QoS Class", status.get("qosClass") or "BestEffort", 29))
     out += _list("Node-Selectors", [f"{k}={v}" for k, v in sorted((spec.get("nodeSelector") or {}).items())])
     out += _list("Tolerations", [_toleration(one) for one in spec.get("tolerations") or []])
@@ -239,7 +240,7 @@ def _conditions(conditions: Iterable[Object]) -> list[tuple[str, str]]:
     return [(str(one.get("type")), str(one.get("status"))) for one in conditions]
 
 
-def _volumes(volumes: Sequence[Object], stories: Sequence[Object]) -> list[str]:
+def _volumes(volumes: Sequence[Object], stories: Sequence[Object], now: datetime) -> list[str]:
     if not volumes:
         return [_line("Volumes", _NONE, 29)]
     told = {story["volume"]: story for story in stories}
@@ -254,6 +255,8 @@ def _volumes(volumes: Sequence[Object], stories: Sequence[Object]) -> list[str]:
         story = told.get(volume["name"])
         if story is not None:
             out += _volume_story(story)
+            usage = usage_words(story.get("usage") or {}, now)
+            out += [_line(title, words, 12, 4) for title, words in usage]
     return out
 
 

@@ -27,7 +27,7 @@ from .requests import set_user
 from .routes import Route, Routes
 from .streaming import Streaming
 from .upgrade import Upgrades
-from .volume_words import waits
+from .volume_words import trouble, waits
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class AdminServer:
         """*idle* is ``streamingConnectionIdleTimeout`` in seconds; without *manifests* none are taken."""
         self._path = path
         self._node = node
+        self._clock = clock
         self._upgrades = Upgrades(idle=idle)
         self._logs = ContainerLogs(node, clock)
         streaming = Streaming(node, self._upgrades)
@@ -134,6 +135,8 @@ class AdminServer:
         if pod is not None:
             told = await self._node.volumes(pod.metadata.uid)
             lines += [f"now: {waits(each)}" for each in told if each.state != "mounted"]
+            troubles = (trouble(each, self._clock.now()) for each in told)
+            lines += [f"now: {each}" for each in troubles if each]
             for pull in await self._node.pulls(pod.metadata.uid):
                 where = f" [{pull.container}]" if pull.container else ""
                 lines.append(f"now{where}: {pull.text}")

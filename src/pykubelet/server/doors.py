@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from pykubelet.api.auth import SubjectAccessReviewSpec, SubjectAccessReviewStatus, UserInfo
 from pykubelet.api.core import Pod
 from pykubelet.api.pushed import PushedManifest
+from pykubelet.api.volume_usage import VolumeUsage
 
 
 class ApiError(Exception):
@@ -88,6 +89,8 @@ class VolumeView:
     step: str = ""
     #: Its name on this node, which tells the driver; empty where nothing is made once a node.
     device: str = ""
+    #: What it held when it was measured last; None: it was not, or is of a kind that never is.
+    usage: VolumeUsage | None = None
 
 
 @dataclass(frozen=True, slots=True)

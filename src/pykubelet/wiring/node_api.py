@@ -12,6 +12,7 @@ import msgspec
 from pykubelet.api.core import Container, ContainerState, ContainerStatus, Pod, PodSpec, PodStatus
 from pykubelet.api.meta import ObjectMeta
 from pykubelet.api.podinfo import find_container, full_name, is_static
+from pykubelet.api.volume_usage import VolumeUsage
 from pykubelet.base.clock import Clock
 from pykubelet.base.gotext import format_duration, go_quote
 from pykubelet.base.layout import Layout
@@ -57,6 +58,14 @@ class Statuses(Protocol):
         ...
 
 
+class Usages(Protocol):
+    """What is asked of who measures volumes."""
+
+    def usage(self, uid: str) -> Mapping[str, VolumeUsage]:
+        """What the pod's volumes held when they were measured last, by their names."""
+        ...
+
+
 class LocalNodeApi:
     """Implements the server's ``NodeApi`` for the node of this process."""
 
@@ -73,6 +82,7 @@ class LocalNodeApi:
         observer: Observer,
         runtime: Runtime,
         volumes: VolumeManager,
+        usage: Usages,
         journal: DecisionJournal,
         metrics: Metrics,
         probe_metrics: Metrics,
@@ -97,6 +107,7 @@ class LocalNodeApi:
         self._observer = observer
         self._runtime = runtime
         self._volumes = volumes
+        self._usage = usage
         self._journal = journal
         self._metrics = metrics
         self._probe_metrics = probe_metrics
@@ -327,6 +338,7 @@ class LocalNodeApi:
     async def volumes(self, uid: str) -> Sequence[VolumeView]:
         """See ``NodeApi``."""
         unattached = await self._volumes.unattached(uid)
+        usage = self._usage.usage(uid)
         return [
             VolumeView(
                 volume=story.volume,
@@ -341,6 +353,7 @@ class LocalNodeApi:
                 waits_for=story.waits_for,
                 step=story.step,
                 device=story.device,
+                usage=usage.get(story.volume),
             )
             for story in self._volumes.explain(uid)
         ]
