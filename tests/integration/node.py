@@ -125,6 +125,10 @@ class Node:
             running, self._running = self._running, None
             await asyncio.wait_for(running, 20)
 
+    def reconfigure(self, **config) -> None:
+        """Fields that the next daemon is configured with."""
+        self._config |= config
+
     async def restart(self) -> None:
         await self.stop()
         await self.start()

@@ -1,118 +1,24 @@
 """CSI volumes of a whole node: driver, claims, attachments and pods, over restarts of the daemon."""
 
 import asyncio
-import contextlib
 import os
 
 import pytest
 import pytest_asyncio
-from tests.apiserver.client import MERGE, Refusal
+from tests.apiserver.client import MERGE
 from tests.csidriver import disk
-from tests.csidriver.driver import CsiDriver
+from tests.integration.csi_storage import DRIVER, VOLUMES, claim_of, storage_of, user
 from tests.integration.joined import container_status, is_ready
 from tests.integration.killed_node import container
 from tests.integration.node import pod
 
-from pykubelet.volumes.csi.paths import attachment_name
-
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-DRIVER = "driver.example"
-VOLUMES = "/api/v1/persistentvolumes"
-DRIVERS = "/apis/storage.k8s.io/v1/csidrivers"
-ATTACHMENTS = "/apis/storage.k8s.io/v1/volumeattachments"
-
-
-class Storage:
-    """A driver on the node, and what the cluster knows of its volumes."""
-
-    def __init__(self, joined, driver):
-        self.joined, self.driver, self.cluster = joined, driver, joined.cluster
-
-    async def allow(self, **spec):
-        """What the CSIDriver object says."""
-        modes = {"volumeLifecycleModes": ["Persistent", "Ephemeral"], "fsGroupPolicy": "File"}
-        body = {"metadata": {"name": DRIVER}, "spec": {"attachRequired": False, **modes, **spec}}
-        with contextlib.suppress(Refusal):
-            await self.cluster.delete(f"{DRIVERS}/{DRIVER}")
-        await self.cluster.create(DRIVERS, body)
-
-    async def bind(self, claim, volume, *, owner=None, mode="Filesystem", **attributes):
-        """A claim that is bound to a volume of the driver."""
-        spec = {
-            "accessModes": ["ReadWriteMany"],
-            "volumeMode": mode,
-            "resources": {"requests": {"storage": "1Mi"}},
-        }
-        owners = [] if owner is None else [
-            {"apiVersion": "v1", "kind": "Pod", "name": owner["metadata"]["name"],
-             "uid": owner["metadata"]["uid"], "controller": True}
-        ]  # fmt: skip
-        made = await self.cluster.create(
-            self.cluster.path("persistentvolumeclaims"),
-            {"metadata": {"name": claim, "ownerReferences": owners}, "spec": {**spec, "volumeName": volume}},
-        )
-        reference = {"namespace": self.cluster.namespace, "name": claim, "uid": made["metadata"]["uid"]}
-        source = {"driver": DRIVER, "volumeHandle": f"handle-{volume}", "volumeAttributes": attributes}
-        await self.cluster.create(
-            VOLUMES,
-            {
-                "metadata": {"name": volume},
-                "spec": {
-                    "accessModes": ["ReadWriteMany"],
-                    "capacity": {"storage": "1Mi"},
-                    "volumeMode": mode,
-                    "claimRef": reference,
-                    "csi": source,
-                },
-            },
-        )
-        status = {"phase": "Bound", "accessModes": ["ReadWriteMany"], "capacity": {"storage": "1Mi"}}
-        path = self.cluster.path("persistentvolumeclaims", claim)
-        await self.cluster.patch(f"{path}/status", {"status": status}, MERGE)
-
-    async def in_use(self):
-        return (await self.joined.node_object())["status"].get("volumesInUse") or []
-
-    async def attach(self, handle):
-        """What the attach/detach controller and the driver's attacher do."""
-        name = attachment_name(handle, DRIVER, self.joined.name)
-        spec = {"attacher": DRIVER, "nodeName": self.joined.name, "source": {"persistentVolumeName": "x"}}
-        await self.cluster.create(ATTACHMENTS, {"metadata": {"name": name}, "spec": spec})
-        status = {"attached": True, "attachmentMetadata": {"wwn": "77"}}
-        await self.cluster.patch(f"{ATTACHMENTS}/{name}/status", {"status": status}, MERGE)
-        attached = [{"name": f"kubernetes.io/csi/{DRIVER}^{handle}", "devicePath": ""}]
-        path = f"{self.joined.node_path}/status"
-        await self.cluster.patch(path, {"status": {"volumesAttached": attached}}, MERGE)
-
-    def count(self, method, handle):
-        return len([call for call in self.driver.calls(method) if call.request["volume_id"] == handle])
-
-    async def undone(self, *handles):
-        """Wait until the volumes are taken from the node, and nothing tells of them any more."""
-        await self.joined.node.until(
-            lambda: all(self.count("NodeUnstageVolume", handle) for handle in handles), about="unstage"
-        )
-        top = self.joined.node.kubelet.ground.layout.plugins / "kubernetes.io/csi"
-        await self.joined.node.until(lambda: not list(top.rglob("vol_data.json")), about="traces")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def storage(joined, tmp_path_factory):
-    assert joined.server, "only the double lets a test attach volumes"
-    root = tmp_path_factory.mktemp("d")
-    layout = joined.node.kubelet.ground.layout
-    async with CsiDriver(root, layout.plugins_registry, node_id=joined.name) as driver:
-        yield Storage(joined, driver)
-    disk.clean_up(root)
-
-
-def claim_of(name):
-    return {"name": "data", "persistentVolumeClaim": {"claimName": name}}
-
-
-def user(**fields):
-    return container("app", volumeMounts=[{"name": "data", "mountPath": "/data"}], **fields)
+    async with storage_of(joined, tmp_path_factory.mktemp("d")) as made:
+        yield made
 
 
 async def test_two_pods_have_a_volume_that_is_attached(storage, joined):

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import pytest_asyncio
+from tests.integration.command import call, start
 from tests.integration.killed_node import container
 from tests.integration.node import pod, running_node
 
@@ -26,22 +27,6 @@ async def node(containerd, tmp_path_factory):
         made.apply(pod("web", container("app", WEB)), pod("talker", container("app", TALKER)))
         await made.until(lambda: made.ready("web", "talker"))
         yield made
-
-
-async def start(node, *arguments):
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pykubelet", *arguments,
-        env={**os.environ, "PYKUBELET_SOCKET": str(node.layout.admin_socket)},
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-
-
-async def call(node, *arguments, stdin=b""):
-    """Exit code, output and errors of a command."""
-    process = await start(node, *arguments)
-    async with asyncio.timeout(30):
-        output, errors = await process.communicate(stdin)
-    return process.returncode, output, errors.decode()
 
 
 async def test_get_and_describe(node):
