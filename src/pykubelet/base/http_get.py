@@ -1,6 +1,5 @@
 """HTTP GETs of probes and hooks: to whom nobody trusts, over a connection of their own, bounded."""
 
-import asyncio
 import errno
 import os
 import ssl
@@ -10,6 +9,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from .fair_limit import FairLimit
 from .lookup import HttpResolver, Lookups
 
 #: Requests at most, the redirects within the same host among them.
@@ -76,7 +76,7 @@ class Get:
         :raises BodyError: the answer came, but not its body.
         :raises aiohttp.ClientError, OSError, ValueError: there was no answer, see :func:`failure`.
         """
-        limit = asyncio.timeout(timeout)
+        limit = FairLimit(timeout)
         try:
             async with limit:
                 return await self._follow()

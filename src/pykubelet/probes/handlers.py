@@ -10,6 +10,7 @@ import grpc.aio
 from pykubelet.api.core import Container, GRPCAction, HTTPGetAction, Probe, TCPSocketAction
 from pykubelet.api.http_action import action_headers, action_url, join_host_port, resolve_port
 from pykubelet.base.expansion import expand_all
+from pykubelet.base.fair_limit import FairLimit
 from pykubelet.base.gotext import format_duration
 from pykubelet.base.http_get import BodyError, Get, dial_failure, failure, make_session, no_such_host
 from pykubelet.base.lookup import Lookups
@@ -104,7 +105,7 @@ class Handlers:
         host = _known_host(ip, action.host)
         problem = no_such_host(host)
         try:
-            async with asyncio.timeout(timeout):
+            async with FairLimit(timeout):
                 for family, address in await self._lookups.addresses(host):
                     try:
                         await _connect(family, address, port)
@@ -143,7 +144,7 @@ class Handlers:
         )
         connected = False
         try:
-            async with asyncio.timeout(timeout):
+            async with FairLimit(timeout):
                 await channel.channel_ready()
                 connected = True
                 answer = await check(request)
