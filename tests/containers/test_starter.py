@@ -50,11 +50,22 @@ def runtime():
 
 
 @pytest.fixture
-def starter(runtime, layout, told, volumes, node):
+def starter_of(layout, told, volumes, node):
+    """Makes one for a runtime, with more than the usual doors."""
     settings = ContainerSettings(cluster_domain="cluster.local", resolv_conf="")
-    return Starter(
-        runtime, layout, LoopClock(), told, told, settings, volumes, node, lambda pod: "/kubepods/pod1"
-    )
+
+    def make(runtime, **more):
+        parent = "/kubepods/pod1"
+        return Starter(
+            runtime, layout, LoopClock(), told, told, settings, volumes, node, lambda pod: parent, **more
+        )
+
+    return make
+
+
+@pytest.fixture
+def starter(starter_of, runtime):
+    return starter_of(runtime)
 
 
 def app(**more):
@@ -258,23 +269,12 @@ async def test_user_namespaces_need_the_runtime(starter, make_pod, node):
         await starter.create_sandbox(make_pod(hostUsers=False), 0)
 
 
-async def test_a_handler_that_the_runtime_does_not_tell_of(runtime, layout, told, volumes, node, make_pod):
+async def test_a_handler_that_the_runtime_does_not_tell_of(starter_of, runtime, node, make_pod):
     class Classes:
         def handler(self, name):
             return name or ""
 
-    starter = Starter(
-        runtime,
-        layout,
-        LoopClock(),
-        told,
-        told,
-        ContainerSettings(resolv_conf=""),
-        volumes,
-        node,
-        lambda pod: "",
-        runtime_classes=Classes(),
-    )
+    starter = starter_of(runtime, runtime_classes=Classes())
     node.handlers[""] = RuntimeHandler("", user_namespaces=True)
     with pytest.raises(SandboxError) as caught:
         await starter.create_sandbox(make_pod(hostUsers=False, runtimeClassName="odd"), 0)
@@ -284,25 +284,12 @@ async def test_a_handler_that_the_runtime_does_not_tell_of(runtime, layout, told
     )
 
 
-async def test_a_user_namespace_reaches_sandbox_container_and_mounts(
-    runtime, layout, told, volumes, node, make_pod
-):
+async def test_a_user_namespace_reaches_sandbox_container_and_mounts(starter_of, runtime, node, make_pod):
     class Ranges:
         async def mapping(self, pod):
             return 131072, 65536
 
-    starter = Starter(
-        runtime,
-        layout,
-        LoopClock(),
-        told,
-        told,
-        ContainerSettings(resolv_conf=""),
-        volumes,
-        node,
-        lambda pod: "",
-        user_namespaces=Ranges(),
-    )
+    starter = starter_of(runtime, user_namespaces=Ranges())
     node.handlers[""] = RuntimeHandler("", user_namespaces=True)
     unmasked = SecurityContext(procMount="Unmasked")
     container_id = await begin(starter, runtime, make_pod(app(securityContext=unmasked), hostUsers=False))
@@ -329,21 +316,11 @@ def hook(**kinds):
     return LifecycleHandler(**kinds)
 
 
-async def test_a_failed_post_start_ends_the_container(layout, told, volumes, node, make_pod):
+async def test_a_failed_post_start_ends_the_container(starter_of, told, node, make_pod):
     script = Script(exec=lambda command: ExecAnswer(ExecResult(b"out", b"err", 3)))
     runtime = MemoryRuntime(LoopClock(), scripts=lambda sandbox, config: script)
     runtime.world.add_image("img")
-    starter = Starter(
-        runtime,
-        layout,
-        LoopClock(),
-        told,
-        told,
-        ContainerSettings(resolv_conf=""),
-        volumes,
-        node,
-        lambda pod: "",
-    )
+    starter = starter_of(runtime)
     lifecycle = Lifecycle(postStart=hook(exec=ExecAction(command=["a", "b"])))
     with pytest.raises(StartError) as caught:
         await begin(starter, runtime, make_pod(app(lifecycle=lifecycle)))

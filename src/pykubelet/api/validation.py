@@ -4,6 +4,7 @@ The paths and texts are upstream's; what only concerns schedulers or Windows nod
 checked in its form alone.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from . import names
@@ -284,21 +285,12 @@ def _weight(weight: int, at: str, errors: FieldErrors) -> None:
 def _node_term(term: NodeSelectorTerm, at: str, errors: FieldErrors) -> None:
     for index, rule in enumerate(term.matchExpressions):
         path = f"{at}.matchExpressions[{index}]"
-        if rule.operator in ("In", "NotIn"):
-            if not rule.values:
-                errors.required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-        elif rule.operator in ("Exists", "DoesNotExist"):
-            if rule.values:
-                errors.forbidden(
-                    f"{path}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-                )
-        elif rule.operator in ("Gt", "Lt"):
-            if len(rule.values) != 1:
-                errors.required(
-                    f"{path}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'"
-                )
-        else:
-            errors.invalid(f"{path}.operator", rule.operator, "not a valid selector operator")
+        if rule.operator not in ("Gt", "Lt"):
+            _set_operator(rule.operator, rule.values, path, errors)
+        elif len(rule.values) != 1:
+            errors.required(
+                f"{path}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'"
+            )
         errors.invalid(f"{path}.key", rule.key, *names.qualified_name(rule.key))
         for number, value in enumerate(rule.values):
             errors.invalid(f"{path}.values[{number}]", value, *names.label_value(value))
@@ -317,22 +309,27 @@ def _node_term(term: NodeSelectorTerm, at: str, errors: FieldErrors) -> None:
             errors.invalid(f"{path}.values[{number}]", value, *names.dns_subdomain(value))
 
 
+def _set_operator(operator: str, values: Sequence[str], path: str, errors: FieldErrors) -> None:
+    """An operator that says whether a label is there, or is one of *values*."""
+    if operator in ("In", "NotIn"):
+        if not values:
+            errors.required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            errors.forbidden(
+                f"{path}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            )
+    else:
+        errors.invalid(f"{path}.operator", operator, "not a valid selector operator")
+
+
 def _selector(selector: LabelSelector | None, at: str, errors: FieldErrors) -> None:
     if selector is None:
         return
     _labels(selector.matchLabels, f"{at}.matchLabels", errors)
     for index, rule in enumerate(selector.matchExpressions):
         path = f"{at}.matchExpressions[{index}]"
-        if rule.operator in ("In", "NotIn"):
-            if not rule.values:
-                errors.required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'")
-        elif rule.operator in ("Exists", "DoesNotExist"):
-            if rule.values:
-                errors.forbidden(
-                    f"{path}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-                )
-        else:
-            errors.invalid(f"{path}.operator", rule.operator, "not a valid selector operator")
+        _set_operator(rule.operator, rule.values, path, errors)
         errors.invalid(f"{path}.key", rule.key, *names.qualified_name(rule.key))
         for number, value in enumerate(rule.values):
             errors.invalid(f"{path}.values[{number}]", value, *names.label_value(value))
