@@ -328,7 +328,7 @@ async def test_no_pod_is_refused_for_labels_that_are_not_known_yet(
         node.server.faults.clear()
         if kind == "away":
             await node.server.up()
-        await node.until(lambda: node.kubelet.workers.state(node.uid("web")) is not None, 120)
+        await node.until(lambda: node.kubelet.pods.workers.state(node.uid("web")) is not None, 120)
         await node.sleep(2 * SOON)
         for name in before:
             assert "PodRejected" not in decisions(node, name)
