@@ -43,14 +43,19 @@ SOON = 45.0
 
 
 class JumpyClock(LoopClock):
-    """Follows the loop, but its wall time can be set, as by an administrator or NTP."""
+    """Follows the loop, but its wall time can be set, as by an administrator or NTP.
+
+    As on a machine, no two readings are the same: events bear their nanosecond in their names.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.ahead = 0.0
+        self._readings = 0
 
     def now_ns(self) -> int:
-        return super().now_ns() + int(self.ahead * 1e9)
+        self._readings += 1
+        return super().now_ns() + int(self.ahead * 1e9) + self._readings
 
     def now(self) -> datetime:
         return from_ns(self.now_ns())

@@ -108,7 +108,8 @@ class Network:
         self.swallows = False
         #: Connections tried, whatever became of them.
         self.tried = 0
-        self._ends: set[End] = set()
+        #: Connections in the order in which they were made: so they fail, in each run of a test.
+        self._ends: dict[End, None] = {}
 
     def connector(self, context: ssl.SSLContext | None = None) -> aiohttp.BaseConnector:
         """What a client connects with."""
@@ -125,13 +126,13 @@ class Network:
         if self.accept is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         ours, theirs = End(self), End(self)
-        self._ends |= {ours, theirs}
+        self._ends |= {ours: None, theirs: None}
         theirs.connect(self.accept(), ours)
         ours.connect(protocol, theirs)
 
     def forget(self, end: End) -> None:
         """It carries nothing any more."""
-        self._ends.discard(end)
+        self._ends.pop(end, None)
 
     def reset(self) -> None:
         """Reset every connection; new ones are taken."""

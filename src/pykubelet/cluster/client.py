@@ -27,7 +27,7 @@ from .answers import body_of, change_of, decoded, item_of, refusal_of, split_lin
 from .client_metrics import ClientMetrics
 from .connections import Connections, Line
 from .door import STRATEGIC_MERGE, Change, LastKnown, Query
-from .errors import Refused, Unreachable
+from .errors import NotAsked, Refused, Unreachable
 from .rate_limit import RateLimit
 
 T = TypeVar("T")
@@ -40,7 +40,8 @@ _CONNECT: Final = 10.0
 _PAGE: Final = "500"
 #: How often a request is made again because the server asks for it.
 _RETRIES: Final = 10
-
+#: What aiohttp raises before anything of a request was sent.
+_NO_CONNECTION: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 _Listing = tuple[list[T], str]
 
@@ -328,7 +329,8 @@ class ApiClient:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             if not counted:
                 self._metrics.request(method, "<error>")
-            raise Unreachable(f"{method} {path}: {_why(error)}") from error
+            what = NotAsked if isinstance(error, _NO_CONNECTION) else Unreachable
+            raise what(f"{method} {path}: {_why(error)}") from error
 
 
 def _why(error: Exception) -> str:

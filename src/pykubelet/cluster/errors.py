@@ -14,6 +14,10 @@ class Unreachable(ClusterError):
     """No answer: no connection, a broken one, a time-out, or something that is no API server's answer."""
 
 
+class NotAsked(Unreachable):
+    """No connection came about: the server cannot have done what was to be asked."""
+
+
 class Refused(ClusterError):
     """The API server answered with an error."""
 

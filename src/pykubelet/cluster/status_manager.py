@@ -22,7 +22,7 @@ from pykubelet.base.tasks import TaskOwner
 
 from . import paths
 from .door import Api
-from .errors import ClusterError, Refused
+from .errors import ClusterError, NotAsked, Refused
 from .patch import pod_status_patch
 from .status_doors import ApiPods, Keeper, StatusRules
 from .status_merge import (
@@ -278,9 +278,9 @@ class StatusManager:
         except Refused as error:
             self._refused(entry, shown, error)
             return True
-        except ClusterError:
+        except ClusterError as error:
             # It may have been done all the same.
-            entry.reread = True
+            entry.reread = entry.reread or not isinstance(error, NotAsked)
             raise
         return shown is not known
 
