@@ -238,7 +238,7 @@ class JoinedNode:
 
     def requests(self, path: str = "*", verb: str = "", since: float = 0.0) -> list[Request]:
         """What was asked of the API server since a moment of :meth:`time`."""
-        return [request for request in self.server.requests.find(path, verb) if request.at >= since]
+        return self.server.requests.find(path, verb, since=since)
 
     @staticmethod
     def time() -> float:

@@ -1,6 +1,7 @@
 """The log of requests: what was asked of the double, by whom, and what it answered."""
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -48,12 +49,18 @@ class RequestLog:
     def clear(self) -> None:
         self._requests.clear()
 
-    def find(self, path: str = "*", verb: str = "", code: int | None = None) -> list[Request]:
-        """Those whose path matches *path* (with ``*``), of one of the verbs in *verb*, answered *code*."""
+    def find(
+        self, path: str = "*", verb: str = "", code: int | None = None, since: float = 0.0
+    ) -> list[Request]:
+        """Those whose path matches *path* (with ``*``), of one of the verbs in *verb*, answered *code*.
+
+        *since* a second of the loop's clock.
+        """
         verbs = verb.split()
+        first = bisect_left(self._requests, since, key=lambda request: request.at)
         return [
             request
-            for request in self._requests
+            for request in self._requests[first:]
             if fnmatchcase(request.path, path)
             and (not verbs or request.verb in verbs)
             and code in (None, request.code)

@@ -14,6 +14,7 @@ from tests.apiserver.fixtures import cluster
 from tests.integration.given_runtime import GivenRuntime, given_endpoint
 from tests.integration.joined import Joined, joined_node
 from tests.integration.node import named_netns
+from tests.listing import listed
 
 from pykubelet.cli.up.containerd import PrivateContainerd
 from pykubelet.cli.up.images import sample_images
@@ -35,10 +36,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
 
 
-def _cgroups(*patterns: str) -> set[str]:
-    """Cgroups of any hierarchy that match one of *patterns*."""
+def _cgroups(directory: str = "") -> set[str]:
+    """The cgroups in *directory* (its path below the root) of any hierarchy."""
     tops = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()]
-    return {str(path) for top in tops for pattern in patterns for path in top.glob(pattern) if path.is_dir()}
+    return {str(path) for top in tops for path in listed(top / directory) if path.is_dir()}
 
 
 def _bridges() -> set[str]:
@@ -90,7 +91,8 @@ def containerd(packed_images: dict[str, bytes]) -> Iterator[PrivateContainerd | 
         private.destroy()
     assert mounts_below([directory]) == [], "mounts left behind"
     assert network.bridge not in _bridges(), "bridge left behind"
-    assert not [path for path in _cgroups("pk*", "k8s.io/*") if network.name in path], "cgroups left behind"
+    cgroups = _cgroups() | _cgroups("k8s.io")
+    assert not [path for path in cgroups if network.name in path], "cgroups left behind"
     assert not [arguments for _, arguments in processes() if address in arguments], "shims left behind"
     assert os.listdir(directory) == [], "files left behind"
     directory.rmdir()
@@ -120,8 +122,8 @@ def no_leaks(containerd: PrivateContainerd) -> Iterator[None]:
     """The test must end with the mounts, network namespaces and cgroups that it began with."""
     roots, name = [containerd.base_dir, containerd.run_dir], containerd.cgroup_root
     # Others may have a runtime of their own on this machine: what is theirs is not ours to judge.
-    before = (set(mounts_below(roots)), named_netns(containerd.run_dir), _cgroups(f"{name}/*"))
+    before = (set(mounts_below(roots)), named_netns(containerd.run_dir), _cgroups(name))
     yield
-    after = (set(mounts_below(roots)), named_netns(containerd.run_dir), _cgroups(f"{name}/*"))
+    after = (set(mounts_below(roots)), named_netns(containerd.run_dir), _cgroups(name))
     for what, old, new in zip(("mounts", "network namespaces", "cgroups"), before, after, strict=True):
         assert new <= old, f"{what} left behind: {sorted(new - old)}"

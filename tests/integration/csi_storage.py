@@ -6,6 +6,7 @@ from tests.apiserver.client import MERGE, Refusal
 from tests.csidriver import disk
 from tests.csidriver.driver import CsiDriver
 from tests.integration.killed_node import container
+from tests.listing import files_below
 
 from pykubelet.volumes.csi.paths import attachment_name
 
@@ -87,7 +88,7 @@ class Storage:
             lambda: all(self.count("NodeUnstageVolume", handle) for handle in handles), about="unstage"
         )
         top = self.joined.node.kubelet.ground.layout.plugins / "kubernetes.io/csi"
-        await self.joined.node.until(lambda: not list(top.rglob("vol_data.json")), about="traces")
+        await self.joined.node.until(lambda: not files_below(top, "vol_data.json"), about="traces")
 
 
 @contextlib.asynccontextmanager

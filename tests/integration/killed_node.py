@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from tests.listing import listed, target
 
 from pykubelet.base.layout import RUN_DIR_VARIABLE
 from pykubelet.cli.up.daemonconfig import free_port
@@ -188,9 +189,8 @@ class KilledNode:
 
     def log_links(self) -> set[Path]:
         """The flat links that lead to logs of this node."""
-        links = Path("/var/log/containers")
-        entries = links.iterdir() if links.exists() else ()
-        return {link for link in entries if os.readlink(link).startswith(f"{self.logs}/")}
+        links = listed("/var/log/containers")
+        return {link for link in links if target(link).startswith(f"{self.logs}/")}
 
     def cgroups(self) -> set[str]:
         """UIDs of all pods that have a cgroup in any hierarchy."""
@@ -216,9 +216,9 @@ class KilledNode:
 async def instances(runtime) -> list[Instance]:
     """Every container of every pod."""
     found = []
-    for listed in await runtime.list_containers():
+    for each in await runtime.list_containers():
         try:
-            status = await runtime.container_status(listed.id)
+            status = await runtime.container_status(each.id)
         except CriError as error:
             assert error.not_found, error
             continue

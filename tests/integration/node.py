@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.integration.killed_node import pod as plain_pod
+from tests.listing import listed
 
 from pykubelet.base.clock import SystemClock
 from pykubelet.base.layout import Layout
@@ -42,7 +43,7 @@ def pod(name, *containers, grace=1, **spec):
 
 def named_netns(run_dir: Path) -> set[str]:
     """The network namespaces of the private containerd that runs in *run_dir*, by path."""
-    return {str(path) for path in run_dir.glob("state/*/netns/*")}
+    return {str(path) for plugin in listed(run_dir / "state") for path in listed(plugin / "netns")}
 
 
 class Node:
@@ -315,19 +316,19 @@ class Node:
 
     def _on_disk(self) -> dict[str, list[str]]:
         layout = self.layout
-        tops = Path("/sys/fs/cgroup").iterdir()
         below = f"{self.cgroup_root.lstrip('/')}/kubepods"
-        cgroups = [p for top in tops for p in (*top.glob(f"{below}/pod*"), *top.glob(f"{below}/*/pod*"))]
+        classes = [path for top in listed("/sys/fs/cgroup") for path in listed(top / below)]
+        cgroups = [*classes, *(path for one in classes for path in listed(one))]
         own = os.path.realpath(layout.root)
         return {
             "mounts": [m for m in mounts_below([layout.root]) if m != own],
             "network namespaces": sorted(named_netns(self._runtime_dir) - self._netns),
             "cgroups": [str(p) for p in cgroups if uid_of(p.name)],
             **{
-                str(d): os.listdir(d) if d.exists() else []
+                str(d): [path.name for path in listed(d)]
                 for d in (layout.pods, layout.pod_logs, layout.container_log_links)
             },
-            "statuses": [p.name for p in (layout.root / "pod-statuses").glob("*")],
+            "statuses": [path.name for path in listed(layout.root / "pod-statuses")],
         }
 
 

@@ -11,6 +11,7 @@ from tests.csidriver import disk
 from tests.csidriver.driver import CsiDriver
 from tests.integration.joined import container_id, is_ready
 from tests.integration.killed_node import KilledNode, container, pod
+from tests.listing import files_below
 
 SEED = 20264
 ROUNDS = 5
@@ -120,7 +121,7 @@ async def test_killed_while_volumes_come_and_go(containerd, cgroup_parent, no_le
 
         async def left():
             """What is of volumes when no pod should have any."""
-            notes = [str(path) for path in (node.root / "plugins/kubernetes.io/csi").rglob("vol_data.json")]
+            notes = list(map(str, files_below(node.root / "plugins/kubernetes.io/csi", "vol_data.json")))
             mounts = [point for point in await asyncio.to_thread(node.mounts) if "csi" in point]
             return [*await excess(), *notes, *mounts, *node.pod_directories()]
 

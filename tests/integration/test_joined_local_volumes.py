@@ -8,6 +8,7 @@ import pytest
 from tests.apiserver.client import MERGE
 from tests.integration.killed_node import container
 from tests.integration.node import pod
+from tests.listing import contents, listed
 
 from pykubelet.linux import loop
 from pykubelet.volumes import mountpoint
@@ -75,8 +76,8 @@ async def test_a_directory_and_a_path_of_the_node(joined, tmp_path):
 
 def in_use(devices):
     """Which of the devices are mounted, or held by another loop device."""
-    tables = [Path("/proc/self/mounts"), *Path("/sys/block").glob("loop*/loop/backing_file")]
-    told = "\n".join(table.read_text() for table in tables if table.exists())
+    tables = [Path("/proc/self/mounts"), *(disk / "loop/backing_file" for disk in listed("/sys/block"))]
+    told = "\n".join(map(contents, tables))
     return [device for device in devices if f"{device} " in told or f"{device}\n" in told]
 
 

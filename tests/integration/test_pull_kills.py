@@ -7,6 +7,7 @@ import time
 import pytest
 from tests.integration.killed_node import KilledNode, container, pod
 from tests.integration.registry import running_registry, slow_way
+from tests.listing import contents, listed
 
 from pykubelet.base.clock import SystemClock
 from pykubelet.cri.client import CriClient
@@ -28,8 +29,8 @@ class Scene:
 
     def records(self, kind):
         directory = self.node.root / "image_manager" / kind
-        files = [file for file in directory.glob("*") if file.suffix != ".tmp"]
-        return [json.loads(file.read_text()) for file in files]
+        texts = [contents(file) for file in listed(directory) if file.suffix != ".tmp"]
+        return [json.loads(text) for text in texts if text]
 
     def intents(self):
         return {intent["image"] for intent in self.records("pulling")}

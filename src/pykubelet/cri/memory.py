@@ -191,7 +191,7 @@ class MemoryRuntime:
             for sandbox in self.world.sandboxes.values()
             if sandbox.id.startswith(sandbox_id)
             and state in {None, sandbox.state}
-            and matches(sandbox.config.labels, labels)
+            and matches(sandbox.labels, labels)
         ]
 
     async def sandbox_status(self, sandbox_id: str, *, verbose: bool = False) -> SandboxStatus:
@@ -262,7 +262,7 @@ class MemoryRuntime:
             if box.id.startswith(container_id)
             and box.sandbox.id.startswith(sandbox_id)
             and state in {None, box.state}
-            and matches(box.config.labels, labels)
+            and matches(box.labels, labels)
         ]
 
     async def container_status(self, container_id: str, *, verbose: bool = False) -> ContainerStatus:
@@ -435,7 +435,7 @@ class MemoryRuntime:
             if box.state is ContainerState.RUNNING
             and box.id.startswith(container_id)
             and box.sandbox.id.startswith(sandbox_id)
-            and matches(box.config.labels, labels)
+            and matches(box.labels, labels)
         ]
 
     async def sandbox_stats(self, sandbox_id: str) -> SandboxStats:
@@ -453,7 +453,7 @@ class MemoryRuntime:
             for sandbox in self.world.sandboxes.values()
             if sandbox.state is SandboxState.READY
             and sandbox.id.startswith(sandbox_id)
-            and matches(sandbox.config.labels, labels)
+            and matches(sandbox.labels, labels)
         ]
 
     def _sandbox_stats(self, sandbox: Sandbox, now: int) -> SandboxStats:

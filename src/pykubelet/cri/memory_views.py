@@ -74,8 +74,8 @@ def sandbox_summary(sandbox: Sandbox) -> SandboxSummary:
         attempt=about.attempt,
         state=sandbox.state,
         created_at=sandbox.created_at,
-        labels=dict(sandbox.config.labels),
-        annotations=dict(sandbox.config.annotations),
+        labels=dict(sandbox.labels),
+        annotations=dict(sandbox.annotations),
         runtime_handler=sandbox.handler,
     )
 
@@ -94,8 +94,8 @@ def sandbox_status(sandbox: Sandbox) -> SandboxStatus:
         created_at=sandbox.created_at,
         ips=() if host or sandbox.state is not SandboxState.READY else (sandbox.ip,),
         host_network=host,
-        labels=dict(sandbox.config.labels),
-        annotations=dict(sandbox.config.annotations),
+        labels=dict(sandbox.labels),
+        annotations=dict(sandbox.annotations),
         runtime_handler=sandbox.handler,
     )
 
@@ -112,8 +112,8 @@ def container_summary(box: Box) -> ContainerSummary:
         image=box.config.image.image,
         image_ref=box.image.id,
         image_id=box.image.id,
-        labels=dict(box.config.labels),
-        annotations=dict(box.config.annotations),
+        labels=dict(box.labels),
+        annotations=dict(box.annotations),
     )
 
 
@@ -150,8 +150,8 @@ def container_status(box: Box, *, verbose: bool) -> ContainerStatus:
         image_id=box.image.id,
         reason=box.reason,
         message=box.message,
-        labels=dict(box.config.labels),
-        annotations=dict(box.config.annotations),
+        labels=dict(box.labels),
+        annotations=dict(box.annotations),
         mounts=tuple(
             MountStatus(m.container_path, m.host_path, m.readonly, m.recursive_read_only)
             for m in box.config.mounts
@@ -175,8 +175,8 @@ def container_stats(box: Box, now: int) -> ContainerStats:
         id=box.id,
         name=box.name,
         attempt=box.config.metadata.attempt,
-        labels=dict(box.config.labels),
-        annotations=dict(box.config.annotations),
+        labels=dict(box.labels),
+        annotations=dict(box.annotations),
         cpu=CpuUsage(now, ran * box.script.nano_cores // SECOND, box.script.nano_cores if running else 0),
         memory=_memory(now, box.script.memory_bytes if running else 0),
     )
@@ -194,8 +194,8 @@ def sandbox_stats(sandbox: Sandbox, boxes: list[Box], now: int) -> SandboxStats:
         namespace=about.namespace,
         uid=about.uid,
         attempt=about.attempt,
-        labels=dict(sandbox.config.labels),
-        annotations=dict(sandbox.config.annotations),
+        labels=dict(sandbox.labels),
+        annotations=dict(sandbox.annotations),
         cpu=CpuUsage(now, cpu, sum(box.script.nano_cores for box in running)),
         memory=_memory(now, sum(box.script.memory_bytes for box in running)),
         process_count=len(containers) + 1,

@@ -58,6 +58,12 @@ class Sandbox:
     ip: str
     state: SandboxState = SandboxState.READY
     network_ready: bool = True
+    #: Those of the configuration; a message's own maps are slow to read, and lists read them all the time.
+    labels: dict[str, str] = field(init=False)
+    annotations: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.labels, self.annotations = dict(self.config.labels), dict(self.config.annotations)
 
 
 @dataclass(slots=True)
@@ -79,6 +85,12 @@ class Box:
     due: int | None = None
     due_code: int = 0
     due_reason: str = ""
+    #: Those of the configuration, see :class:`Sandbox`.
+    labels: dict[str, str] = field(init=False)
+    annotations: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.labels, self.annotations = dict(self.config.labels), dict(self.config.annotations)
 
     @property
     def name(self) -> str:
