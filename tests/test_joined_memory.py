@@ -217,6 +217,8 @@ def check_that_all_is_said_once(node: JoinedNode, back: float, crash: int, new: 
     assert max(others.values()) <= 1 + turns, others
 
 
+# Some 15 s of the processor's time: on a busy machine, a multiple of that until it is over.
+@pytest.mark.timeout(300)
 async def test_an_hour_without_the_api_server(make: Make) -> None:
     async with make() as node:
         for name in names("plain", 30):
