@@ -28,6 +28,7 @@ class SlowContent:
 
     def __init__(self):
         self.error, self.hangs, self.changed = None, False, True
+        self.released = asyncio.Event()
         self.lasts = None
         self.gathered, self.written, self.over = [], [], []
         self.text = "1"
@@ -35,7 +36,7 @@ class SlowContent:
     async def gather(self, pod, volume):
         self.gathered.append(asyncio.get_running_loop().time())
         if self.hangs:
-            await asyncio.Event().wait()
+            await self.released.wait()
         if self.error is not None:
             raise self.error
         return Content({"text": self.text}, 0, self.lasts)
@@ -182,6 +183,34 @@ async def test_now_and_then_all_contents_are_looked_at(node, content):
     content.error = VolumeError("no")
     await asyncio.sleep(125)
     assert node.story.causes[-1] == ("VolumeRefreshFailed", "no")
+
+
+@pytest.mark.looptime
+async def test_looks_that_find_nothing_cost_few_decisions(node, content):
+    node.pods = [mapped(f"uid-{number}") for number in range(100)]
+    manager = await node.start(contents=[content], off_loop=inline, rng=random.Random(1))
+    for pod in node.pods:
+        await manager.wait_ready(pod)
+    content.changed = False
+    await asyncio.sleep(1000)
+    asked, looked = node.asked, len(content.gathered)
+    await asyncio.sleep(600)
+    assert len(content.gathered) - looked >= 150
+    assert node.asked - asked <= 600 / 10 + 600 / 30 + 1
+
+
+@pytest.mark.looptime
+async def test_what_came_up_during_an_idle_look_is_decided_at_its_end(node, content):
+    manager = await start_with(node, content, refresh_period=100.0)
+    content.changed, content.hangs = False, True
+    while len(content.gathered) < 2:
+        await asyncio.sleep(1)
+    node.over.add("uid-1")
+    manager.reconsider("uid-1")
+    await asyncio.sleep(1)
+    content.released.set()
+    await asyncio.sleep(1)
+    assert content.over == ["uid-1"]
 
 
 @pytest.mark.looptime

@@ -121,6 +121,22 @@ def test_when_contents_are_looked_at_again(age, at, routine):
     assert (look.at, look.routine) == (at, routine)
 
 
+def test_looks_at_contents_come_together():
+    wall = datetime(2026, 1, 1, tzinfo=UTC)
+    looks = [next_look(None, wall, now, 300.0).at for now in (100.0, 100.1, 107.0, 110.0, 110.1)]
+    assert looks == [400.0, 410.0, 410.0, 410.0, 420.0]
+
+
+def test_it_is_known_when_something_waits_for_an_order_just_given():
+    there = {"wanted": {A, B}, "actual": {A: "mounted", B: "mounted"}}
+    assert not plan(**there, renewals={A: DUE, B: DUE}).held_back
+    growing = plan(**there, renewals={A: DUE}, growing={A})
+    assert [order.kind for order in growing.orders] == ["refresh"]
+    assert growing.held_back
+    sources = {SourceKey("pod-a", f"data-{number}"): True for number in range(RESOLVING + 1)}
+    assert plan(unresolved=sources).held_back
+
+
 def test_waits_double_up_to_the_limit():
     setback, waits = None, []
     for _ in range(11):

@@ -123,6 +123,9 @@ class VolumeManager:
         self._onlooker = onlooker or NoOnlooker()
         self._tasks = TaskOwner("volumes")
         self._wake = asyncio.Event()
+        #: How many decisions were made, and whether the last one held something back.
+        self._decisions = 0
+        self._held_back = False
         own: Sequence[Remover] = [*plugins, *contents]
         self._contents = {plugin.name: plugin for plugin in contents}
         self._persistent = {plugin.name: plugin for plugin in persistent}
@@ -251,6 +254,8 @@ class VolumeManager:
                 used = names
                 self._attachments.use(names)
             plan = reconcile(situation)
+            self._decisions += 1
+            self._held_back = plan.held_back
             for order in plan.orders:
                 self._launch(order, now)
             until = looked + SAFETY_PERIOD if plan.wake_at is None else plan.wake_at
@@ -262,7 +267,7 @@ class VolumeManager:
         self._book.begin(order, now)
         target = order.target
         name = target.unique_name if isinstance(target, VolumeKey | DeviceKey) else str(target)
-        self._tasks.spawn(f"{order.kind} {name}", self._carry_out(order, wanted))
+        self._tasks.spawn(f"{order.kind} {name}", self._carry_out(order, wanted, self._decisions))
 
     async def _rest(self, seconds: float) -> None:
         try:
@@ -282,9 +287,11 @@ class VolumeManager:
 
     # --- orders ---------------------------------------------------------------
 
-    async def _carry_out(self, order: Order, wanted: Wanted | None) -> None:
+    async def _carry_out(self, order: Order, wanted: Wanted | None, decision: int) -> None:
+        """Do it; *decision* is the number of the one that gave the order."""
         self._telling.begun(order)
         began = self._clock.monotonic()
+        changed = True
         try:
             if order.kind == "unmount":
                 await self._onlooker.leave(order.uid)
@@ -303,7 +310,12 @@ class VolumeManager:
                 self._onlooker.changed(order.uid)
         finally:
             self._book.flight.end(order)
-            self._tell(order.uid)
+            self._waits.waiters.tell(order.uid)
+            # After a look that found nothing new all is as it was decided about: at rest this is
+            # what happens most, and a decision is about all volumes of the node.
+            idle = order.kind == "refresh" and order.routine and not changed
+            if not idle or self._held_back or self._decisions != decision:
+                self._wake.set()
 
     # --- those who wait -------------------------------------------------------
 
@@ -321,10 +333,6 @@ class VolumeManager:
         :raises VolumeError: something still is after 2 m 3 s.
         """
         await self._waits.gone(pod)
-
-    def _tell(self, uid: str) -> None:
-        self._waits.waiters.tell(uid)
-        self._wake.set()
 
     # --- what containers ask --------------------------------------------------
 

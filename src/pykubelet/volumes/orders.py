@@ -1,5 +1,6 @@
 """What the core sees, and the orders that it gives. Pure."""
 
+import math
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ FIRST_WAIT: Final = 0.5
 LONGEST_WAIT: Final = 122.0
 #: Seconds before a token is asked for again whose renewal was due already, and failed.
 TOKEN_REST: Final = 30.0
+#: Seconds between moments at which contents are looked at of which nothing was told: those of many
+#: pods are, at one moment, and one decision is enough for all.
+_LOOKS_APART: Final = 10.0
 
 Kind = Literal[
     "resolve", "attach", "stage", "mount", "refresh", "expand", "unmount", "unstage", "detach", "clean"
@@ -166,6 +170,8 @@ class Plan:
 
     orders: tuple[Order, ...]
     wake_at: float | None
+    #: Whether something else is due that only waits for the end of one of these orders.
+    held_back: bool = False
 
 
 def uid_of(target: Target) -> str:
@@ -185,11 +191,12 @@ def set_back(previous: Setback | None, error: str, now: float) -> Setback:
 
 
 def next_look(refresh_at: datetime | None, wall: datetime, now: float, period: float) -> Renewal:
-    """When to look at contents again: after *period* seconds, or when a token in them ages.
+    """When to look at contents again: after about *period* seconds, or when a token in them ages.
 
     *wall* and *now* are the same moment on the wall's and on the monotonic clock.
     """
-    again = Renewal(now + period, "nothing was told for a while", routine=True)
+    at = math.ceil((now + period) / _LOOKS_APART) * _LOOKS_APART
+    again = Renewal(at, "nothing was told for a while", routine=True)
     if refresh_at is None:
         return again
     seconds = max((refresh_at - wall).total_seconds(), TOKEN_REST)

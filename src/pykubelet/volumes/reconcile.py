@@ -37,6 +37,7 @@ def reconcile(situation: Situation) -> Plan:
     taken: set[str] = set()
     leaving: set[str] = set()
     begun: set[Target] = set()
+    held_back = False
     turns = RESOLVING - sum(isinstance(target, SourceKey) for target in situation.running)
     for order, at in _timed(situation):
         setback = situation.setbacks.get((order.slot, order.kind))
@@ -46,20 +47,23 @@ def reconcile(situation: Situation) -> Plan:
             continue
         if order.kind == "resolve":
             if turns <= 0:
+                held_back = True
                 continue
             turns -= 1
         # What is begun now ends with another decision: the rest waits for that.
         if order.target in begun or (order.device and order.device in taken):
+            held_back = True
             continue
         if order.device and order.kind != "unmount":
             if order.device in leaving:
+                held_back = True
                 continue
             taken.add(order.device)
         elif order.device:
             leaving.add(order.device)
         begun.add(order.target)
         due.append(order)
-    return Plan(tuple(due), min(waits, default=None))
+    return Plan(tuple(due), min(waits, default=None), held_back)
 
 
 def in_use(situation: Situation) -> frozenset[str]:
