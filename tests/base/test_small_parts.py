@@ -1,6 +1,7 @@
 """Atomic files, hashes, clocks and paths."""
 
 import asyncio
+import errno
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,31 @@ def test_a_file_is_replaced_whole_with_its_mode(tmp_path, fsync) -> None:
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o644
     assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_file_has_no_name_until_it_is_whole(tmp_path, monkeypatch) -> None:
+    seen = []
+    monkeypatch.setattr("os.fsync", lambda _: seen.append(os.listdir(tmp_path)))
+    write_atomic(tmp_path / "state", "new")
+    write_atomic(tmp_path / "state", "newer")
+    assert seen == [[], ["state"]]
+    assert (tmp_path / "state").read_text() == "newer"
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EISDIR])
+def test_a_file_system_without_nameless_files_will_do(tmp_path, monkeypatch, code) -> None:
+    real = os.open
+
+    def no_nameless(path, flags, *mode, **more):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(code, os.strerror(code), path)
+        return real(path, flags, *mode, **more)
+
+    monkeypatch.setattr("os.open", no_nameless)
+    for text in ("new", "newer"):
+        write_atomic(tmp_path / "state", text)
+        assert (tmp_path / "state").read_text() == text
+    assert os.listdir(tmp_path) == ["state"]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
