@@ -72,7 +72,8 @@ async def test_paths_that_hang_hold_up_nobody_else(node, servers, mount_area):
     for pod in node.pods:
         node.manager.reconsider(pod.metadata.uid)
     await until(lambda: len(threads("volume looks")) == DEAD)
-    assert threads("volumes") == []
+    # The look at the directory of pods may just end its own.
+    await until(lambda: threads("volumes") == [])
     good = host_path("good", mount_area)
     node.pods.append(good)
     async with asyncio.timeout(1):
