@@ -107,6 +107,8 @@ class Driver:
         self.label_found = None
         self.paths = {}
         self.unreadable = set()
+        #: Pods (UIDs) and block volumes of which something lies outside the pods' directories.
+        self.devices = set()
 
     def _call(self, name, *what):
         self.calls.append((name, *what))
@@ -177,6 +179,9 @@ class Driver:
     def devices_found(self):
         names, label = [(name, name.removeprefix("pv-")) for name in self.staged], self.label_found
         return [Device(f"{CSI}/d^{handle}", name, label=label) for name, handle in names]
+
+    def given(self):
+        return list(self.devices)
 
 
 def sample(metrics, name, **labels):

@@ -471,12 +471,14 @@ def test_block_mode_gives_the_device(room):
     bound = f"{room.plugin.map_path('pv-1')}/uid-1"
     assert len(loop.holders(bound)) == 1
     assert room.plugin.devices_found() == [room.plugin.device(spec)]
+    assert room.plugin.given() == [("uid-1", "pv-1")]
     with pytest.raises(OSError, match="still mapped for pods uid-1"):
         run(room.plugin.unstage(room.plugin.device(spec)))
     for _ in range(2):
         room.take(block=True)
     run(room.plugin.unstage(room.plugin.device(spec)))
     assert room.plugin.devices_found() == []
+    assert room.plugin.given() == []
     assert loop.holders(bound) == []
     assert (room.give(room.spec(device, volumeMode="Block", read_only=True))).read_only
     with pytest.raises(VolumeError, match="is not a block device"):

@@ -81,6 +81,24 @@ async def test_a_device_that_cannot_be_read_is_cleaned_up_as_one(lab):
 
 
 @pytest.mark.looptime
+async def test_a_device_that_no_link_of_its_pod_tells_of_is_found(lab):
+    """The Go kubelet was killed while the driver published it: nothing is in the pod's directory yet."""
+    lab.driver.devices |= {("uid-9", "pv-z"), ("uid-1", "pv-a")}
+    lab.driver.mounts |= lab.driver.devices
+    lab.driver.staged.add("pv-z")
+    pv, claim = bound("a", volumeMode="Block")
+    lab.cluster.bound["a"] = (pv, claim)
+    lab.node.pods = [pod] = [claiming(data="a")]
+    manager = await lab.start()
+    await manager.wait_ready(pod)
+    await until(lambda: lab.calls[-1] == "unstage")
+    assert [call for call in lab.driver.calls if call[0] in ("tear_down", "unstage")] == [
+        ("tear_down", "uid-9", "pv-z", "block"),
+        ("unstage", f"{CSI}/d^z"),
+    ]
+
+
+@pytest.mark.looptime
 @pytest.mark.parametrize("works", [True, False])
 async def test_what_cannot_be_read_is_cleaned_up_once(lab, works):
     leave(lab, "uid-9", "pv-z")

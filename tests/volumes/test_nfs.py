@@ -264,6 +264,7 @@ def test_what_a_container_mounted_in_it_goes_first(room):
 def test_it_is_the_same_for_every_life(room):
     assert room.plugin.found("uid-1", "data", block=False) == Found()
     assert room.plugin.devices_found() == ()
+    assert room.plugin.given() == ()
     assert room.plugin.map_path("x") == ""
     assert not room.plugin.republishes(inline())
     assert not asyncio.run(room.plugin.attachable(inline()))

@@ -61,6 +61,17 @@ def forget(link: str) -> None:
         os.rmdir(os.fspath(Path(link).parent))
 
 
+def pods(global_map: str) -> list[str]:
+    """UIDs of the pods for which a device was bound in that directory, or begun to be.
+
+    :raises OSError: it cannot be read.
+    """
+    try:
+        return sorted(os.listdir(global_map))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def is_mapped(global_map: str, uid: str) -> bool:
     """Whether anything was bound for the pod, or begun to be."""
     return os.path.lexists(f"{global_map}/{uid}")
@@ -114,8 +125,8 @@ def remove_global(global_map: str) -> None:
     except OSError as error:
         if error.errno != errno.ENOTEMPTY:
             raise
-        pods = " ".join(sorted(os.listdir(global_map)))
-        raise OSError(errno.EBUSY, f"the device is still mapped for pods {pods}", global_map) from None
+        uids = " ".join(pods(global_map))
+        raise OSError(errno.EBUSY, f"the device is still mapped for pods {uids}", global_map) from None
 
 
 def _bind(found: int, device: int, bound: str) -> None:

@@ -206,6 +206,11 @@ class LocalVolumes:
         mounted, mapped = _names(self._global("x").parent), _names(Path(self.map_path("x")).parent)
         return [*(_device(n, block=False) for n in mounted), *(_device(n, block=True) for n in mapped)]
 
+    def given(self) -> Collection[tuple[str, str]]:
+        """See the Protocol."""
+        top = Path(self.map_path("x")).parent
+        return [(uid, name) for name in _names(top) for uid in block_map.pods(os.fspath(top / name))]
+
     def _global(self, name: str) -> Path:
         return self._layout.plugins / NAME / "mounts" / name
 

@@ -138,6 +138,10 @@ class NfsVolumes:
         """See :meth:`device`."""
         return ()
 
+    def given(self) -> Collection[tuple[str, str]]:
+        """See :meth:`device`."""
+        return ()
+
     async def _quick(self, work: Callable[[], T], what: str) -> T:
         try:
             # What hangs is not looked at again: only its own volumes are held up.

@@ -207,3 +207,12 @@ class PersistentPlugin(Protocol):
         :raises OSError: a directory cannot be read.
         """
         ...
+
+    def given(self) -> Collection[tuple[str, str]]:
+        """UIDs of pods, and the block volumes whose devices they were given, or were begun to be; blocks.
+
+        By what lies outside the pods' directories: the Go kubelet makes a pod's own link last.
+
+        :raises OSError: a directory cannot be read.
+        """
+        ...

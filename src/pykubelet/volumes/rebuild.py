@@ -1,7 +1,7 @@
 """The actual state found again after a restart: what the disk tells, and what the node's status tells."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from pykubelet.base.clock import Clock
@@ -56,7 +56,10 @@ class Rebuild:
 
         :raises OSError: the directory of pods cannot be read.
         """
-        found: Mapping[VolumeKey, bool] = await self._off_loop(lambda: disk.volumes_found(self._layout))
+        found: dict[VolumeKey, bool] = {}
+        for name, plugin in self._persistent.items():
+            found |= {VolumeKey(uid, name, volume): True for uid, volume in await self._given(plugin)}
+        found |= await self._off_loop(lambda: disk.volumes_found(self._layout))
         for key, block in sorted(found.items()):
             if key.plugin in self._own:
                 self._take(key, Found())
@@ -82,6 +85,14 @@ class Rebuild:
             log.warning("volume %s of pod %s cannot be read: %s", key.name, key.uid, error)
             return Found(block=block, readable=False)
         return told
+
+    async def _given(self, plugin: PersistentPlugin) -> Collection[tuple[str, str]]:
+        try:
+            given: Collection[tuple[str, str]] = await self._off_loop(plugin.given)
+        except OSError as error:
+            log.warning("which pods have devices of %s cannot be read: %s", plugin.name, error)
+            return ()
+        return given
 
     async def _devices(self, plugin: PersistentPlugin) -> Sequence[Device]:
         try:

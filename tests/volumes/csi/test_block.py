@@ -12,6 +12,7 @@ from tests.volumes.csi.kit import DRIVER, claimed, idle_driver, pod_of
 from pykubelet.api.storage import SecretReference
 from pykubelet.base.errors import VolumeError
 from pykubelet.linux import loop, mounts
+from pykubelet.volumes import block_map
 from pykubelet.volumes import disk as disk_of
 from pykubelet.volumes.csi.paths import attachment_name
 from pykubelet.volumes.state import VolumeKey
@@ -154,6 +155,23 @@ async def test_a_driver_that_does_not_stage(node):
     await node.plugin.unstage(node.plugin.device(spec))
     assert node.count("NodeUnstageVolume") == 0
     assert not [path for path in node.tree() if "pv-1" in path]
+
+
+async def test_what_is_found_where_the_pods_link_was_never_made(node):
+    """The Go kubelet has the driver publish first, then binds the device, and links it at last."""
+    node.objects.has_driver()
+    spec = volume()
+    mounted = await give(node, spec)
+    os.unlink(mounted.device_path)
+    for removed in (None, f"{node.paths.block_map('pv-1')}/uid-1"):
+        if removed:
+            await asyncio.to_thread(block_map.unmap_device, node.paths.block_map("pv-1"), "uid-1")
+        assert await asyncio.to_thread(node.restart().given) == {("uid-1", "pv-1")}
+    await take(node)
+    assert not await asyncio.to_thread(node.plugin.given)
+    await node.plugin.unstage(node.plugin.device(spec))
+    assert not [path for path in node.tree() if "pv-1" in path]
+    assert not await asyncio.to_thread(node.plugin.given)
 
 
 async def test_every_step_is_repeated_after_a_kill(node):

@@ -1,14 +1,19 @@
 """What an earlier life left of CSI volumes, as the disk tells; blocking."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from pykubelet.linux import mountinfo
 
+from .. import block_map
 from ..plugin import Device, Found
 from . import references, traces
 from .data_file import DataError, VolumeData
 from .means import HEAD, unchanged
 from .paths import CsiPaths, unique_name
+
+#: Directories of all volumes beside those that each block volume has.
+_SHARED: Final = ("publish", "staging")
 
 
 def found(paths: CsiPaths, uid: str, name: str, *, block: bool, labels: bool = False) -> Found:
@@ -49,6 +54,19 @@ def _label(data: VolumeData, target: str) -> str | None:
         return None
     # The kernel may write a label in another way than it was given.
     return data.selinux or at[-1].context
+
+
+def given(paths: CsiPaths) -> frozenset[tuple[str, str]]:
+    """UIDs of pods, and the names of block volumes that a driver or we made something of for them.
+
+    :raises OSError: a directory cannot be read.
+    """
+    published = references.names(paths.block_published(""))
+    own = (escaped for escaped in references.names(paths.devices) if escaped not in _SHARED)
+    mapped = [escaped.replace("~", "/") for escaped in own]
+    places = [(name, paths.block_published(name)) for name in published]
+    places += [(name, paths.block_map(name)) for name in mapped]
+    return frozenset((uid, name) for name, place in places for uid in block_map.pods(place))
 
 
 def _blocks(paths: CsiPaths) -> Iterator[Device]:

@@ -146,6 +146,10 @@ class CsiPlugin:
         """See the Protocol."""
         return on_disk.devices(self._means.paths, labels=self._means.labels)
 
+    def given(self) -> Collection[tuple[str, str]]:
+        """See the Protocol."""
+        return on_disk.given(self._means.paths)
+
     def registered(self, driver: str) -> frozenset[str]:
         """The driver is there now: the UIDs of pods for which it was missed, to be tried again at once.
 
