@@ -1,11 +1,13 @@
 """What a pod asks for: the volumes its containers name, and those that cannot be had. Pure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from pykubelet.api.core import Pod
 from pykubelet.api.volumes import Volume
+from pykubelet.base.gotext import go_list
+from pykubelet.base.layout import escape_plugin
 
 from . import kinds
 from .state import Resolved, VolumeKey, Wanted
@@ -69,18 +71,48 @@ def named(found: Collection[str]) -> str:
     return f"names several sources: {', '.join(found)}" if found else "names no source"
 
 
-def merged(pod: Pod, found: Mapping[str, Resolved]) -> dict[VolumeKey, Wanted]:
-    """The volumes behind *found*, which tells them by the names that the pod has for them.
+def joined(
+    pod: Pod, own: Iterable[Wanted], found: Mapping[str, Resolved]
+) -> tuple[dict[VolumeKey, Wanted], dict[str, str]]:
+    """The pod's volumes, and why each of the others cannot be had, by name.
 
-    Several names may lead to one persistent volume: it is mounted once, for writing if any asks for that.
+    *own* are made from the pod's spec alone, *found* tells what is behind the rest by the names that the
+    pod has for them. Several names may lead to one persistent volume: it is mounted once, for writing if
+    any asks for that. Volumes that are not the same but have the same directory are all refused. (The Go
+    kubelet mounts one over the other.)
     """
-    wanted: dict[VolumeKey, Wanted] = {}
+    wanted = {each.key: each for each in own}
+    clashes: dict[VolumeKey, set[str]] = {}
     for name in sorted(found):
         resolved = found[name]
         key = VolumeKey(pod.metadata.uid, resolved.plugin, resolved.spec.directory)
         before = wanted.get(key)
+        if before is not None and not _is_behind(before, resolved):
+            clashes.setdefault(key, set()).add(name)
+            continue
         specs = {**(before.specs if before is not None else {}), name: resolved.spec}
         if before is not None and before.resolved is not None and resolved.spec.read_only:
             resolved = before.resolved
         wanted[key] = Wanted(key, pod, resolved.spec.volume, resolved, specs)
-    return wanted
+    problems: dict[str, str] = {}
+    for key, others in clashes.items():
+        names = sorted({*wanted.pop(key).names, *others})
+        problems |= dict.fromkeys(names, _clash(key, names))
+    return wanted, problems
+
+
+def _is_behind(wanted: Wanted, resolved: Resolved) -> bool:
+    """Whether it is the persistent volume that *resolved* is."""
+    known = wanted.resolved
+    if known is None or known.spec.pv is None or resolved.spec.pv is None:
+        # What a pod names itself is a volume of its own.
+        return False
+    return known.device == resolved.device
+
+
+def _clash(key: VolumeKey, names: Collection[str]) -> str:
+    directory = f"{escape_plugin(key.plugin)}/{key.name}"
+    return (
+        f"volumes {go_list(names)} are not the same but have the same directory {directory}: a persistent "
+        "volume must not be called like another volume of its pod"
+    )

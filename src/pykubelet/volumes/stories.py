@@ -28,9 +28,8 @@ def stories(book: Book, attachments: Attachments, uid: str, now: float) -> tuple
     for key in book.keys_of(uid):
         wanted = book.wants.known(key)
         story = _story(book, attachments, key, now)
-        told += [
-            replace(story, volume=name) for name in (wanted.names if wanted is not None else (key.name,))
-        ]
+        names = wanted.names if wanted is not None else (key.name,)
+        told += [replace(story, volume=name) for name in names if name not in problems]
     told += [
         _resolving(book, source, now)
         for source in book.wants.sources

@@ -149,7 +149,7 @@ class Telling:
         """Tell all who wait for the device."""
         name = target.unique_name if isinstance(target, DeviceKey) else ""
         for each in [each for each in self._book.wants.all() if each.unique_name == name]:
-            message = f'{why.step} failed for volume "{each.key.name}" : {why.text}'
+            message = f'{why.step} failed for volume "{each.called}" : {why.text}'
             self._events.pod_event(pod_ref(each.pod), "Warning", "FailedAttachVolume", message)
 
     def _mismatched(self, wanted: Wanted, text: str) -> None:

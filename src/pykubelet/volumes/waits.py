@@ -99,7 +99,8 @@ class Waits:
     def _problems(self, pod: Pod) -> dict[str, str]:
         """Why volumes of the pod that are not there cannot be had, by name."""
         wants = self._book.wants
-        told = {**wants.asked_by(pod).problems, **wants.unlabelled(pod.metadata.uid)}
+        uid = pod.metadata.uid
+        told = {**wants.problems(uid), **wants.unlabelled(uid)}
         for name in self._book.missing(pod):
             error = wants.resolutions.error(SourceKey(pod.metadata.uid, name))
             if error:

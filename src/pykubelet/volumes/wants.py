@@ -8,7 +8,7 @@ from typing import Final
 from pykubelet.api.core import Pod
 
 from . import payload
-from .desired import PodVolumesWanted, merged, volumes_of
+from .desired import PodVolumesWanted, joined, volumes_of
 from .labels import Labels
 from .orders import Need
 from .refusals import refusal_of, stands_alone
@@ -27,6 +27,8 @@ class _Asked:
     sources: tuple[SourceKey, ...]
     found: tuple[Resolved | None, ...] | None = None
     wanted: dict[VolumeKey, Wanted] = field(default_factory=dict)
+    #: Why others cannot be had, by name.
+    clashes: Mapping[str, str] = field(default_factory=dict)
 
 
 class Wants:
@@ -103,8 +105,8 @@ class Wants:
         if asked.found is None or any(new is not old for new, old in zip(found, asked.found, strict=True)):
             known = zip(asked.volumes.sources, found, strict=True)
             asked.found = found
-            asked.wanted = {each.key: each for each in asked.volumes.volumes.values()}
-            asked.wanted |= merged(asked.pod, {name: each for name, each in known if each is not None})
+            behind = {name: each for name, each in known if each is not None}
+            asked.wanted, asked.clashes = joined(asked.pod, asked.volumes.volumes.values(), behind)
         return asked.wanted
 
     def needs(
@@ -156,7 +158,11 @@ class Wants:
     def problems(self, uid: str) -> Mapping[str, str]:
         """Why volumes that the pod asks for cannot be had whatever happens, by name."""
         known = self._asked.get(uid)
-        return known.volumes.problems if known is not None else {}
+        if known is None:
+            return {}
+        # Who waits is told of what was found out before it is decided about.
+        self._wanted_by(known)
+        return {**known.volumes.problems, **known.clashes}
 
     @property
     def refused(self) -> Set[str]:

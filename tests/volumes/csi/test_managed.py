@@ -11,6 +11,7 @@ from tests.volumes.csi.kit import DRIVER, claimed, inline
 from tests.volumes.managed import until
 
 from pykubelet.api.core import PodSecurityContext, SELinuxOptions
+from pykubelet.api.volumes import VolumeMount
 from pykubelet.base.errors import VolumeError
 from pykubelet.linux.selinux import SELinux
 from pykubelet.volumes.selinux import Labelling
@@ -64,6 +65,35 @@ async def test_an_inline_volume(joined):
         await joined.run()
     assert joined.left() == []
     assert joined.cluster.used in (None, set())
+
+
+async def test_a_claim_is_not_mounted_over_another_volume_of_its_pod(joined):
+    """A persistent volume called like a volume that the pod names itself would have the same directory."""
+    node = joined.node
+    node.objects.has_driver(volumeLifecycleModes=["Ephemeral", "Persistent"])
+    claim, own = claimed(fsType="tmpfs"), inline()
+    own.volume.name = "pv-1"
+    joined.has(claim)
+    pod = pod_of("uid-1", claim)
+    pod.spec.volumes.append(own.volume)
+    pod.spec.containers[0].volumeMounts.append(VolumeMount(name=own.volume.name, mountPath="/own"))
+    async with joined.life() as manager:
+        joined.managed.pods = [pod]
+        why = (
+            r"volumes \[data pv-1\] are not the same but have the same directory kubernetes.io~csi/pv-1: "
+            "a persistent volume must not be called like another volume of its pod"
+        )
+        async with asyncio.timeout(5):
+            with pytest.raises(VolumeError, match=rf"failed to process volumes=\[data pv-1\]: {why}"):
+                await manager.wait_ready(pod)
+        assert {told.volume: told.state for told in manager.explain("uid-1")} == {
+            "data": "impossible",
+            "pv-1": "impossible",
+        }
+        # One of them may have been there before the other was known.
+        assert node.count("NodePublishVolume") <= 1
+        await joined.run()
+        await until(lambda: joined.left() == [])
 
 
 async def test_a_block_volume(joined):
