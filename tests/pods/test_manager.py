@@ -171,6 +171,27 @@ async def test_a_node_that_stands_alone_knows_its_labels(node) -> None:
     assert len(node.judged) == 1
 
 
+async def test_an_undecided_pod_stays_so_when_the_daemon_ends(node) -> None:
+    """Housekeeping makes workers for pods that are wanted and have none, but not for these."""
+    node.joined, node.refusal = True, BY_LABELS
+    node.start()
+    await node.send(Op.ADD, pod("u1"))
+    await node.manager.stop()
+    assert node.manager.undecided("u1")
+
+
+async def test_a_pod_is_judged_when_a_look_at_the_labels_fails(node, monkeypatch) -> None:
+    async def look():
+        raise RuntimeError("no look")
+
+    node.joined, node.refusal = True, BY_LABELS
+    monkeypatch.setattr(node, "look", look)
+    node.start()
+    await node.send(Op.ADD, pod("u1"))
+    assert not node.manager.undecided("u1")
+    assert node.statuses.get("u1").reason == "NodeAffinity"
+
+
 @pytest.mark.parametrize("op", [Op.REMOVE, Op.DELETE])
 async def test_a_pod_that_goes_while_it_is_undecided(node, op) -> None:
     node.joined, node.refusal = True, BY_LABELS

@@ -275,12 +275,16 @@ class PodManager:
             self._tasks.spawn(f"decide {uid}", self._decide(uid, source))
 
     async def _decide(self, uid: str, source: str) -> None:
-        """Judge a pod by labels that are certain; as its source has it by then."""
+        """Judge a pod by labels that are certain; as its source has it by then.
+
+        Who is cancelled here leaves it undecided: nobody may start it unjudged.
+        """
         try:
             if self._doors.look_at_labels is not None:
                 await self._doors.look_at_labels()
-        finally:
-            self._undecided.discard(uid)
+        except Exception:
+            log.exception("the node's labels cannot be looked at: a pod is judged by what is known of them")
+        self._undecided.discard(uid)
         pod = self._store.get(uid)
         if pod is None or self._workers.state(uid) is not None:
             return
