@@ -121,3 +121,31 @@ async def test_who_waits_may_be_cancelled(gate):
     assert threads.hanging == {"a"}
     gate.set()
     await settled(threads)
+
+
+async def test_one_whose_caller_is_cancelled_is_waited_for(gate):
+    """A container that is not to start any more, while another one wants the same volume."""
+    threads = PatientThreads("t", at_once=9, given_up=9)
+    first = TaskOwner("t").spawn("a", threads.run("a", gate.wait, 60))
+    await asyncio.sleep(0.01)
+    others = [TaskOwner("t").spawn("a", threads.run("a", lambda n=n: n, 10)) for n in range(2)]
+    await asyncio.sleep(0.01)
+    first.cancel()
+    await asyncio.sleep(0.01)
+    assert not any(task.done() for task in others)
+    gate.set()
+    assert await asyncio.gather(*others) == [0, 1]
+    assert not threads.hanging
+
+
+async def test_one_whose_caller_is_cancelled_may_hang_too(gate):
+    threads = PatientThreads("t", at_once=9, given_up=9)
+    first = TaskOwner("t").spawn("a", threads.run("a", gate.wait, 60))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    for _ in range(2):
+        with pytest.raises(TimeoutError, match="an earlier look still hangs"):
+            await threads.run("a", lambda: 1, 0.05)
+    gate.set()
+    await settled(threads)
+    assert await threads.run("a", lambda: 1, 10) == 1

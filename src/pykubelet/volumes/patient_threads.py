@@ -34,6 +34,8 @@ class PatientThreads:
         self._slots = asyncio.Semaphore(at_once)
         self._most_given_up = given_up
         self._hanging: set[Hashable] = set()
+        #: Those among them whose caller was cancelled: that is no sign that they will not come back.
+        self._cut: dict[Hashable, asyncio.Future[Any]] = {}
 
     @property
     def hanging(self) -> frozenset[Hashable]:
@@ -46,13 +48,16 @@ class PatientThreads:
         *limit* is in seconds; with None nothing but the caller's end cuts the wait.
 
         :raises TimeoutError: it took more than *limit*; or, at once, an earlier look at *target* or
-            too many other ones still hang.
+            too many other ones still hang. One whose caller was cancelled is waited for, as long.
         """
         # Who comes second must not hang too: it waits for what becomes of the first one.
         async with self._turns.setdefault(target, asyncio.Lock()):
             return await self._look(target, work, limit)
 
     async def _look(self, target: Hashable, work: Callable[[], T], limit: float | None) -> T:
+        if (cut := self._cut.get(target)) is not None:
+            await asyncio.wait([cut], timeout=limit)
+            self._cut.pop(target, None)
         if target in self._hanging:
             raise TimeoutError("an earlier look still hangs")
         if len(self._hanging) >= self._most_given_up:
@@ -66,12 +71,17 @@ class PatientThreads:
                 if wait.expired():
                     raise TimeoutError(f"nothing came back within {limit:g} s") from None
                 raise
+            except asyncio.CancelledError:
+                if not answer.done():
+                    self._cut[target] = answer
+                raise
             finally:
                 if not answer.done():
                     self._hanging.add(target)
                     answer.add_done_callback(_heed)
 
     def _ended(self, target: Hashable) -> None:
+        self._cut.pop(target, None)
         if target in self._hanging:
             self._hanging.discard(target)
             self._on_back(target)
