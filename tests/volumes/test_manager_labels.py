@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from tests.volumes.fake_driver import CSI, bound, sample
-from tests.volumes.test_manager_persistent import Lab, claiming
+from tests.volumes.lab import Lab, claiming
 
 from pykubelet.api.core import PodSecurityContext, SELinuxOptions
 from pykubelet.base.errors import VolumeError
