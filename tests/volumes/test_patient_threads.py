@@ -149,3 +149,39 @@ async def test_one_whose_caller_is_cancelled_may_hang_too(gate):
     gate.set()
     await settled(threads)
     assert await threads.run("a", lambda: 1, 10) == 1
+
+
+async def test_only_so_many_hang(gate):
+    threads = PatientThreads("t", at_once=2, given_up=6, slow_after=0.01)
+    looks = [TaskOwner("t").spawn("d", threads.run(number, gate.wait, 60)) for number in range(20)]
+    while sum(look.done() for look in looks) < 13:
+        await asyncio.sleep(0.01)
+    # Of the last two that were begun at once one may be too many.
+    assert len(threads.hanging) in (6, 7)
+    gate.set()
+    told = [str(each) for each in await asyncio.gather(*looks, return_exceptions=True)]
+    assert told.count("True") in (6, 7)
+    assert all("other looks hang" in each for each in told if each != "True")
+
+
+async def test_many_that_hang_hold_nobody_up(gate):
+    threads = PatientThreads("t", at_once=2, given_up=60, slow_after=0.01)
+    looks = [TaskOwner("t").spawn("d", threads.run(number, gate.wait, 60)) for number in range(20)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        assert await threads.run("alive", lambda: 1, 60) == 1
+    assert not any(look.done() for look in looks)
+    gate.set()
+    assert await asyncio.gather(*looks) == [True] * 20
+    assert not threads.hanging
+
+
+async def test_work_that_may_take_its_time_keeps_its_place(gate):
+    threads = PatientThreads("t", at_once=1, given_up=6)
+    long = TaskOwner("t").spawn("long", threads.run("long", gate.wait, None))
+    next_one = TaskOwner("t").spawn("next", threads.run("next", lambda: 1, 10))
+    await asyncio.sleep(0.05)
+    assert not next_one.done()
+    assert not threads.hanging
+    gate.set()
+    assert await asyncio.gather(long, next_one) == [True, 1]

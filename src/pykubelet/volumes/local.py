@@ -28,7 +28,7 @@ from . import block_map, errors, filesystems, local_source, local_tree, mountpoi
 from .group_change import GroupChange
 from .identity import group_of
 from .ongoing import Ongoing
-from .patient_threads import PatientThreads
+from .patient_threads import SLOW, PatientThreads
 from .plugin import Device, Found
 from .spec import VolumeSpec
 
@@ -58,7 +58,7 @@ class LocalVolumes:
         self._layout = layout
         self._events = events
         # What is on a disk or a server that is gone holds one thread, however many pods want it.
-        self._looks = PatientThreads("local volumes", at_once=_AT_ONCE, given_up=_GIVEN_UP)
+        self._looks = PatientThreads("local volumes", at_once=_AT_ONCE, given_up=_GIVEN_UP, slow_after=SLOW)
         # Formatting and checking may last longer than any wait for a volume.
         self._staging = Ongoing("local volumes")
         self._groups = GroupChange(clock, events)

@@ -33,7 +33,7 @@ from .image import ImageVolume
 from .label_measures import labels_for
 from .measures import Measures, Totals, plugin_label
 from .orders import Order
-from .patient_threads import PatientThreads
+from .patient_threads import SLOW, PatientThreads
 from .plugin import ContentPlugin, PersistentPlugin, Plugin, Remover
 from .rebuild import Rebuild
 from .reconcile import in_use, reconcile
@@ -381,7 +381,11 @@ class VolumeManager:
     def _looks(self) -> Look:
         """A path that hangs is not looked at again, and holds none of the workers."""
         return PatientThreads(
-            "volume looks", at_once=_LOOKS, given_up=_HANGING, on_back=self._answers_again
+            "volume looks",
+            at_once=_LOOKS,
+            given_up=_HANGING,
+            slow_after=SLOW,
+            on_back=self._answers_again,
         ).run
 
     def _answers_again(self, path: Hashable) -> None:

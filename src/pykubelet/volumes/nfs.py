@@ -18,7 +18,7 @@ from pykubelet.base.layout import Layout
 from pykubelet.linux import mountinfo, mounts
 
 from . import commands, local_tree, mountpoint
-from .patient_threads import PatientThreads
+from .patient_threads import SLOW, PatientThreads
 from .plugin import Device, Found
 from .spec import VolumeSpec
 
@@ -48,7 +48,7 @@ class NfsVolumes:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._looks = PatientThreads("nfs", at_once=_AT_ONCE, given_up=_GIVEN_UP)
+        self._looks = PatientThreads("nfs", at_once=_AT_ONCE, given_up=_GIVEN_UP, slow_after=SLOW)
 
     def device(self, spec: VolumeSpec) -> Device | None:
         """Each pod has a mount of its own."""
