@@ -78,9 +78,9 @@ class NodeAttachments:
     def to_write(self) -> tuple[str, ...] | None:
         """What the status is to list, sorted; None: what it does.
 
-        Without a controller nobody reads it.
+        Without a controller, too: what one attached before is detached only when it is in use no more.
         """
-        return self._wanted if self.by_controller else None
+        return self._wanted
 
     def written(self, node: Node | None) -> None:
         """The Node is as the last status that was to be written; None: there is no Node."""
