@@ -363,6 +363,27 @@ async def test_no_pod_is_refused_for_labels_that_are_not_known_yet(
         node.check_agreement()
 
 
+async def test_nothing_is_made_for_a_pod_of_which_it_is_not_known_whether_it_may_run(
+    make: Make, mount_area: Path
+) -> None:
+    async with make() as node:
+        await node.until(node.node_ready)
+        for verb in ("watch", "list", "get"):
+            node.server.faults.add(Hang(), path="*/nodes*", verb=verb)
+        await node.restart()
+        made = mount_area / "made"
+        volume = {"name": "data", "hostPath": {"path": str(made), "type": "DirectoryOrCreate"}}
+        app = {**runs("app"), "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+        node.write_static("static", nodeSelector={"zone": "b"}, volumes=[volume], containers=[app])
+        await node.sleep(100)
+        assert decisions(node, "static-n")[-1] == "PodUndecided"
+        assert not made.exists()
+        node.server.faults.clear()
+        await node.until(lambda: "PodRejected" in decisions(node, "static-n"))
+        await node.sleep(SOON)
+        assert not made.exists()
+
+
 async def test_a_label_that_the_watch_did_not_bring_yet_counts(make: Make) -> None:
     async with make() as node:
         await node.until(node.node_ready)

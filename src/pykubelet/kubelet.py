@@ -136,7 +136,7 @@ class Kubelet:
             may_remove=lambda uid: self.upkeep.removal.volumes_removable(uid),
             sources_ready=self.intake.ready,
             node_allocatable_memory=lambda: node.allocatable.get("memory", Quantity.zero()).value(),
-            ending=lambda uid: self.upkeep.removal.ending(uid),
+            ending=lambda uid: self.upkeep.removal.ending(uid) or self.pods.manager.undecided(uid),
         )
         return VolumeRoom(self.ground, node, self.cluster, doors)
 

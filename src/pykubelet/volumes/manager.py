@@ -96,7 +96,7 @@ class VolumeManager:
         *desired_pods* gives all pods that the sources name, with their UIDs; *may_remove* tells
         of a UID whether nothing of that pod runs or will run any more, so that its volumes may
         go (False too for a named pod that its worker has not been told of yet); *ending*
-        whether the pod is being ended, so that nothing is mounted for it any more;
+        whether the pod is being ended, or may not run here at all, so that nothing is mounted for it;
         *sources_ready* whether every source was seen; *node_allocatable_memory* is in bytes.
         *feeds* is where contents come from (by default there is no cluster); *refresh_period* is
         how many seconds pass before contents are looked at again when no change is told, spread
