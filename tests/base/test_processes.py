@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -14,13 +15,18 @@ async def shell(script, *, limit=1000, timeout=30.0, **more):
     return await run(("/bin/sh", "-c", script), os.environ, timeout=timeout, limit=limit, **more)
 
 
+def runs(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    # An orphan that has ended stays a zombie until the machine's init gets to it.
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
 async def gone(pid):
     async with asyncio.timeout(20):
-        while True:
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                return
+        while runs(pid):
             await asyncio.sleep(0.02)
 
 
@@ -53,6 +59,23 @@ async def test_what_nobody_waits_for_any_more_is_ended_with_its_children(tmp_pat
             await asyncio.sleep(0.02)
     await owner.close()
     assert waits.cancelled()
+    await gone(int(file.read_text()))
+
+
+async def test_what_is_given_up_while_it_starts_is_ended_with_its_children(tmp_path, monkeypatch):
+    file, owner, start = tmp_path / "pid", TaskOwner("test"), asyncio.create_subprocess_exec
+
+    async def slow(*command, **more):
+        process = await start(*command, **more)
+        await asyncio.sleep(0.5)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", slow)
+    owner.spawn("run", shell(f"sleep 600 & echo $! > {file}.new; mv {file}.new {file}; wait"))
+    async with asyncio.timeout(20):
+        while not file.exists():
+            await asyncio.sleep(0.02)
+    await owner.close()
     await gone(int(file.read_text()))
 
 

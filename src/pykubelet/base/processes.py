@@ -42,7 +42,8 @@ async def run(
     :raises TimeoutError: it took too long.
     :raises ValueError: it printed more than *limit* bytes.
     """
-    process = await asyncio.create_subprocess_exec(
+    owner = TaskOwner(f"command {command[0]}")
+    starting = asyncio.create_subprocess_exec(
         *command,
         env=environ,
         stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
@@ -50,7 +51,7 @@ async def run(
         stderr=asyncio.subprocess.PIPE if keep_errors else None,
         start_new_session=True,
     )
-    owner = TaskOwner(f"command {command[0]}")
+    process = await _started(owner.spawn("start", starting))
     try:
         async with asyncio.timeout(timeout):
             feeding = owner.spawn("stdin", _feed(process.stdin, stdin))
@@ -67,6 +68,23 @@ async def run(
             # A child that left the session may keep the pipe open all the same: it is not waited for.
             await asyncio.wait({owner.spawn("reap", process.wait())}, timeout=_REAP)
         await owner.close()
+
+
+async def _started(starting: asyncio.Task[asyncio.subprocess.Process]) -> asyncio.subprocess.Process:
+    """The process as soon as it is there; who stops waiting for it earlier has it ended first.
+
+    It runs before asyncio has done with starting it. Cut short in between, asyncio kills the process alone,
+    and what that has started meanwhile would run on.
+    """
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait({starting}, timeout=_REAP)
+        if starting.done() and not starting.cancelled() and starting.exception() is None:
+            _kill(starting.result())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(starting.result().wait(), _REAP)
+        raise
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:
