@@ -26,7 +26,7 @@ from pykubelet.base.tasks import TaskOwner
 from pykubelet.linux.diskusage import Limits
 
 from . import usage
-from .patient_threads import PatientThreads
+from .patient_threads import SLOW, PatientThreads
 from .usage import DriverUsage, Measured, Method
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class UsageCollector:
         #: By the pod's UID, and the volume's name where it has a look of its own.
         self._looks: dict[tuple[str, str], _Look] = {}
         self._walkers = PatientThreads("volume usage", at_once=_WALKS, given_up=_GIVEN_UP)
-        self._remote = PatientThreads("volume usage", at_once=_REMOTE, given_up=_GIVEN_UP)
+        self._remote = PatientThreads("volume usage", at_once=_REMOTE, given_up=_GIVEN_UP, slow_after=SLOW)
         self._tasks = TaskOwner("volume usage")
 
     async def start(self) -> None:
