@@ -109,7 +109,8 @@ class Waits:
 
     def _refuse(self, pod: Pod) -> None:
         problems = self._problems(pod)
-        why = "; ".join(problems[name] for name in sorted(problems))
+        # One cause may concern several.
+        why = "; ".join(dict.fromkeys(problems[name] for name in sorted(problems)))
         raise VolumeError(self._unready(pod, sorted(problems), why))
 
     def _unready(self, pod: Pod, unprocessed: Sequence[str], why: str) -> str:

@@ -84,7 +84,7 @@ async def test_a_claim_is_not_mounted_over_another_volume_of_its_pod(joined):
             "a persistent volume must not be called like another volume of its pod"
         )
         async with asyncio.timeout(5):
-            with pytest.raises(VolumeError, match=rf"failed to process volumes=\[data pv-1\]: {why}"):
+            with pytest.raises(VolumeError, match=rf"failed to process volumes=\[data pv-1\]: {why}$"):
                 await manager.wait_ready(pod)
         assert {told.volume: told.state for told in manager.explain("uid-1")} == {
             "data": "impossible",
