@@ -83,12 +83,12 @@ def test_with_which_label(paths, put, tmp_path, monkeypatch, noted, mounted, lab
     target = os.path.realpath(tmp_path / POD / "pv-1/mount")
     lines = [f"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 8:2 / {target} rw - ext4 /dev/b {mounted}\n"]
     table = mountinfo.parse(lines[0].encode() if mounted is not None else b"")
-    monkeypatch.setattr(mountinfo, "read", lambda: table)
+    monkeypatch.setattr(mountinfo, "read_below", lambda top: mountinfo.mounts_below(table, top))
     assert on_disk.found(paths, "uid-1", "pv-1", block=False, labels=True).device.label == label
     (device,) = on_disk.devices(paths, labels=True)
     assert device.label == ("u:r:t:s0:c" + noted.split(":c")[1].removesuffix('"') if noted else "")
     # Where SELinux is off nobody looks.
-    monkeypatch.setattr(mountinfo, "read", None)
+    monkeypatch.setattr(mountinfo, "read_below", None)
     assert on_disk.found(paths, "uid-1", "pv-1", block=False).device.label is None
     assert {each.label for each in on_disk.devices(paths)} == {None}
 

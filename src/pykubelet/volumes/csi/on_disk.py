@@ -49,11 +49,13 @@ def devices(paths: CsiPaths, *, labels: bool = False) -> frozenset[Device]:
 
 def _label(data: VolumeData, target: str) -> str | None:
     """With which label it is mounted at *target*; None when nothing is mounted there (any more)."""
-    at = [mount for mount in mountinfo.read() if mount.mount_point == traces.real(target)]
+    place = traces.real(target)
+    # What covers others comes first.
+    at = [mount for mount in mountinfo.read_below(place) if mount.mount_point == place]
     if not at:
         return None
     # The kernel may write a label in another way than it was given.
-    return data.selinux or at[-1].context
+    return data.selinux or at[0].context
 
 
 def given(paths: CsiPaths) -> frozenset[tuple[str, str]]:
