@@ -133,7 +133,7 @@ class _Walk:
     def __init__(
         self, limits: Limits, monotonic: Callable[[], float], pause: Callable[[float], object]
     ) -> None:
-        self.blocks = self.inodes = 0
+        self.blocks = self.inodes = self._names = 0
         self.unfinished = ""
         self._limits = limits
         self._monotonic = monotonic
@@ -219,6 +219,10 @@ class _Walk:
 
         :raises _EnoughError: a limit is reached.
         """
+        # Names, not files: one file may have as many as there is room for.
+        self._names += 1
+        if self._names % _CHUNK == 0:
+            self._breathe()
         directory = stat.S_ISDIR(status.st_mode)
         if status.st_nlink > 1 and not directory:
             if status.st_ino in self._linked:
@@ -230,8 +234,6 @@ class _Walk:
             raise _EnoughError(f"there are more than {self._limits.entries} files")
         self.inodes += 1
         self.blocks += status.st_blocks
-        if self.inodes % _CHUNK == 0:
-            self._breathe()
         return directory
 
     def _breathe(self) -> None:
