@@ -64,7 +64,7 @@ class World:
 
     def settle(self):
         """The label that each pod is given its volume with, or why it is not."""
-        self.given = self.labels.settle(self.asked, self.kept, self.there.get)
+        self.given = self.labels.settle(self.asked, self.kept, lambda wanted: self.there.get(wanted.key))
         told = {
             uid: each.resolved.spec.label for uid, volumes in self.given.items() for each in volumes.values()
         }
@@ -237,6 +237,32 @@ def test_what_a_pod_has_stays_as_it_is():
     world.there = {first.key: A}
     world.add(first)
     assert world.settle() == {"1": A, "3": B}
+
+
+@pytest.mark.parametrize(
+    ("every", "there", "same", "other"),
+    [
+        # The gate was off in an earlier life: the runtime labels the files, for the others, too.
+        (True, "", "", conflict(A, B)),
+        # It was on.
+        (False, A, A, ""),
+        # What the first pod has is of another policy: nobody else could use it.
+        (True, "u:object_r:old_t:s0", A, conflict(A, B)),
+        (False, "u:object_r:old_t:s0", "", ""),
+    ],
+)
+def test_what_a_pod_has_is_shared_as_it_is(every, there, same, other):
+    """In a rolling update the old pod waits for the new one: the new one must not wait for its end."""
+    world = World(every_mode=every)
+    first, second, third = (wanted_by(pod_of(uid, level), RWO) for uid, level in ("1a", "2a", "3b"))
+    world.add(third, second, first)
+    world.there = {first.key: there}
+    assert world.settle() == world.settle() == {"1": there, "2": same, "3": other}
+    # Once it is gone, and all that share it, the next one has the label that it needs.
+    for gone in (first, second):
+        del world.asked[gone.key.uid]
+        world.kept.discard(gone.key.uid)
+    assert world.settle() == {"3": B if every else ""}
 
 
 def test_a_driver_that_gave_up_labels():

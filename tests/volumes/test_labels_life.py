@@ -1,6 +1,6 @@
 """The whole life of a node whose pods need SELinux labels: no volume has two, no pod loses what it has."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.volumes.test_reconcile_life import ALONE, SHARED, UIDS, World, apply, device_of, made, moves
 
@@ -42,15 +42,24 @@ class Labelled(World):
             assert not any(device_of(key) == order.device for key in self.mounts)
 
 
+#: A pod got its volumes while the gate was off, another one comes while it is on.
+HANDED_ON = [("restart", True), ("add", "pod-0"), ("settle", None), ("restart", True), ("add", "pod-1")]
+
+
 @settings(max_examples=150, deadline=None)
-@given(st.lists(moves, max_size=50), st.booleans())
+@example(HANDED_ON, True)
+@given(st.lists(st.one_of(moves, st.tuples(st.just("settle"), st.none())), max_size=50), st.booleans())
 def test_one_label_for_each_volume(history, changes):
     world = Labelled()
     for move, value in history:
         if move == "restart" and changes:
             world.every_mode = not world.every_mode
-        apply(world, move, value)
-        world.step()
+        if move == "settle":
+            # Without it few pods have all their volumes before the next restart.
+            world.settle()
+        else:
+            apply(world, move, value)
+            world.step()
     world.ready = True
     world.live &= world.named
     world.settle()

@@ -141,6 +141,26 @@ async def test_what_only_directories_tell_of_is_undone_first(lab):
     assert lab.driver.labelled_with == {("stage", "pv-a"): A, ("uid-1", "pv-a"): A}
 
 
+@pytest.mark.looptime
+async def test_a_pod_keeps_what_cannot_be_read(lab):
+    """The gate was off before, and the note in the pod's directory is damaged: its containers still run."""
+    lab.cluster.bound["a"] = bound("a", modes=["ReadWriteMany"])
+    pod = asking("uid-1", "c1")
+    manager = await lab.start(labelling=Labelling(HOST))
+    lab.node.pods = [pod]
+    await manager.wait_ready(pod)
+    await manager.stop()
+    (lab.node.layout.pods / "uid-1/volumes/kubernetes.io~csi/pv-a").mkdir(parents=True)
+    lab.driver.unreadable.add("pv-a")
+    lab.driver.label_found = ""
+    lab.driver.calls.clear()
+    manager = await lab.start(labelling=Labelling(HOST, every_mode=True))
+    await manager.wait_ready(pod)
+    assert "tear_down" not in lab.calls
+    assert "unstage" not in lab.calls
+    assert lab.driver.labelled_with["uid-1", "pv-a"] == ""
+
+
 def test_what_is_known_of_a_devices_label():
     devices, device = Devices(), Device("d", "pv")
     assert devices.label("d") is None

@@ -149,12 +149,13 @@ class Book:
             by_controller=attachments.by_controller,
         )
 
-    def _label(self, key: VolumeKey) -> str | None:
+    def _label(self, wanted: Wanted) -> str | None:
         """The SELinux label that the pod has the volume with; None when it has not, or that is not told."""
-        left = self._left.get(key)
-        if left is not None:
+        left = self._left.get(wanted.key)
+        if left is not None and left.readable:
             return left.device.label if left.device is not None else None
-        return self.devices.label(self.device_of(key)) if key in self._actual else None
+        # Of what cannot be read its device tells: it must not be taken from a pod that runs.
+        return self.devices.label(wanted.unique_name) if wanted.key in self._actual else None
 
     def _grows(self, key: VolumeKey) -> bool:
         wanted = self.wants.get(key)

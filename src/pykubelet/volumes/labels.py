@@ -75,7 +75,7 @@ class Labels:
         return {key.uid for key in self._refused}
 
     def settle(
-        self, asked: Mapping[str, Volumes], kept: Set[str], there: Callable[[VolumeKey], str | None]
+        self, asked: Mapping[str, Volumes], kept: Set[str], there: Callable[[Wanted], str | None]
     ) -> dict[str, dict[VolumeKey, Wanted]]:
         """What pods are given of what they *asked* for, by their UIDs: with labels, without what is refused.
 
@@ -86,7 +86,7 @@ class Labels:
         self._counted = {key: text for key, (_, text) in self._refused.items()}
         self._refused = {}
         fresh = [
-            (key, wanted, wanted.resolved.labelled, there(key))
+            (key, wanted, wanted.resolved.labelled, there(wanted))
             for volumes in asked.values()
             for key, wanted in volumes.items()
             if wanted.resolved is not None and key not in self._given
@@ -150,11 +150,15 @@ class Labels:
                 self._refused[key] = (wanted, text)
                 return
         if volume is None:
-            volume = self._volumes[name] = _Volume(label, label if fatal else "")
+            volume = self._volumes[name] = _Volume(label, _decided(label, there, fatal=fatal))
             if label:
                 self._count.admitted(wanted)
         volume.users.add(key)
-        label = volume.label if there is None else there
+        if there is not None:
+            label = there
+        else:
+            # Pods that merely are warned get what their own files need: the runtime's labels.
+            label = volume.label if label == volume.needed else ""
         self._given[key] = _Given(name, label, wanted, _mounted(wanted, label))
 
     def _needed(self, wanted: Wanted) -> tuple[str, Trouble | None, str]:
@@ -169,6 +173,17 @@ class Labels:
         if len(labels) > 1:
             return "", "pod_context_mismatch", f"multiple SELinux labels found: {','.join(sorted(labels))}"
         return "" if selinux.recursive(wanted.pod) else next(iter(labels), ""), None, ""
+
+
+def _decided(needed: str, there: str | None, *, fatal: bool) -> str:
+    """The label that a volume is mounted with for pods that need that one, from its first pod on.
+
+    What is *there* for that one may be shared: it has the label already, or the runtime gives it to the
+    files. Else the others would wait for its end, which may wait for theirs (a rolling update).
+    """
+    if there is not None and there in ("", needed):
+        return there
+    return needed if fatal else ""
 
 
 def _mounted(wanted: Wanted, label: str) -> Wanted:

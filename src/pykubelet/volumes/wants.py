@@ -73,7 +73,7 @@ class Wants:
         pods: Iterable[Pod],
         now: float,
         kept: Set[str] = frozenset(),
-        there: Callable[[VolumeKey], str | None] = lambda key: None,
+        there: Callable[[Wanted], str | None] = lambda wanted: None,
     ) -> list[VolumeKey]:
         """Let it be what *pods* ask for; the volumes that may show a change of their pod.
 
