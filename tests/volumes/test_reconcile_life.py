@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pykubelet.api.core import Container, Pod, PodSpec
@@ -75,6 +75,8 @@ class World:
         self.pods, self.make_labels = pods, make_labels
         #: The SELinux label of each mount and each staged device.
         self.label, self.begun = {}, {}
+        #: What running orders are for; as the manager does, it is kept though the pod is forgotten.
+        self.asked = {}
         self.mounts, self.staged, self.dirs = set(), set(), set()
         self.attached, self.written = set(), set()
         self.named, self.live, self.ready = set(), set(), True
@@ -118,6 +120,7 @@ class World:
         plan = reconcile(situation)
         for order in plan.orders:
             self.check(order)
+            self.asked[order.target] = self.known(order)
             self.begun[order.target] = self.label_of(order)
             self.book.begin(order, self.now)
         return plan
@@ -161,15 +164,16 @@ class World:
             self.note(order)
             self.book.flight.succeeded(order)
         else:
-            key = order.target if isinstance(order.target, VolumeKey) else order.volume
-            wanted = self.book.wants.known(key) if key is not None else None
-            self.book.failed(order, "no", self.now, left, wanted)
+            self.book.failed(order, "no", self.now, left, self.asked[order.target])
         self.book.flight.end(order)
+
+    def known(self, order):
+        key = order.target if isinstance(order.target, VolumeKey) else order.volume
+        return self.book.wants.known(key) if key is not None else None
 
     def label_of(self, order):
         """The SELinux label that it is to be mounted with."""
-        key = order.target if isinstance(order.target, VolumeKey) else order.volume
-        wanted = self.book.wants.known(key)
+        wanted = self.known(order)
         return wanted.resolved.spec.label if wanted is not None and wanted.resolved is not None else ""
 
     def real(self, order, good, left):
@@ -287,7 +291,8 @@ def apply(world, move, value):
     elif move == "restart":
         # Cut off in flight: what ran may have happened or not.
         for order in list(world.book.flight.running.values()):
-            world.real(order, value and order.refusal is None, "something")
+            if order.refusal is None:
+                world.real(order, value, "something")
         world.start()
     elif move == "attach":
         world.attach()
@@ -312,7 +317,19 @@ def finish(world, move, value):
         world.finish(running[index % len(running)], good, left)
 
 
+#: Staging fails, and leaves something, when its pod is gone.
+FAILS_LATE = [
+    ("add", "pod-0"),
+    ("finish all", None),
+    ("delete", "pod-0"),
+    ("end", "pod-0"),
+    ("time", 1.0),
+    ("finish", (1, False, "something")),
+]
+
+
 @settings(max_examples=150, deadline=None)
+@example(FAILS_LATE)
 @given(st.lists(moves, max_size=50))
 def test_actual_ends_as_desired_and_nothing_leaks(history):
     world = World()
