@@ -42,6 +42,10 @@ class _Volume:
     label: str
     users: set[VolumeKey] = field(default_factory=set)
 
+    def label_for(self, needed: str) -> str:
+        """With which label a pod that needs that one is given it; none where it was merely warned."""
+        return self.label if needed == self.needed else ""
+
 
 @dataclass(frozen=True, slots=True)
 class _Given:
@@ -154,11 +158,7 @@ class Labels:
             if label:
                 self._count.admitted(wanted)
         volume.users.add(key)
-        if there is not None:
-            label = there
-        else:
-            # Pods that merely are warned get what their own files need: the runtime's labels.
-            label = volume.label if label == volume.needed else ""
+        label = volume.label_for(label) if there is None else there
         self._given[key] = _Given(name, label, wanted, _mounted(wanted, label))
 
     def _needed(self, wanted: Wanted) -> tuple[str, Trouble | None, str]:
