@@ -24,7 +24,8 @@ from pykubelet.cri.client import CriClient
 #: Objects of each kind, each in a volume of its own.
 OBJECTS = 10
 STARTS, RESTING = 20, 110
-SETTLE, SECONDS = 60.0, 180.0
+#: Contents are looked at again after four minutes at the earliest: rest without that would not be true.
+SETTLE, SECONDS = 270.0, 180.0
 
 _PODS = "/api/v1/namespaces/bench/pods"
 
