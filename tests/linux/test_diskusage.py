@@ -1,6 +1,8 @@
 import errno
 import os
 import subprocess
+import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -221,7 +223,34 @@ def test_mounts_inside_are_not_entered(mount_area, monkeypatch, other, old_kerne
         # Nothing there tells such a mount from a directory.
         assert found.inodes == alone.inodes + 1
     else:
-        assert (found.inodes, found.used_bytes) == (alone.inodes - other, alone.used_bytes)
+        assert (found.inodes, found.used_bytes) == (alone.inodes - 1, alone.used_bytes)
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="no FUSE here")
+@pytest.mark.parametrize("died", [True, False])
+def test_a_mount_inside_whose_daemon_does_not_answer_hides_nothing(mount_area, died):
+    """Containers mount such things in volumes, for others."""
+    top = mount_area / "top"
+    for number in range(20):
+        (top / f"d{number}").mkdir(parents=True)
+        (top / f"d{number}" / "file").touch()
+    alone, found = disk_usage(str(top)), []
+    daemon = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={daemon},rootmode=40000,user_id=0,group_id=0"
+    syscalls.mount("mine", str(top / "d11"), "fuse", 0, options)
+    if died:
+        os.close(daemon)
+    walk = threading.Thread(target=lambda: found.append(disk_usage(str(top))), daemon=True)
+    walk.start()
+    walk.join(10)
+    hung = walk.is_alive()
+    if not died:
+        os.close(daemon)
+        walk.join()
+    mounts.unmount(str(top / "d11"))
+    assert not hung
+    assert (found[0].inodes, found[0].unfinished) == (alone.inodes - 2, "")
 
 
 @pytest.mark.integration

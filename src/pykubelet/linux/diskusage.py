@@ -16,6 +16,7 @@ from typing import Final
 from . import safeopen, syscalls
 
 _OPEN: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_INSIDE: Final = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_XDEV
 #: st_blocks counts in this many bytes, whatever the file system's blocks are.
 _BLOCK: Final = 512
 #: Directories held open at once; the way back up is found again through "..".
@@ -94,13 +95,35 @@ def disk_usage(
 
 def _open_directory(parent: int, name: str) -> int:
     """A descriptor of a directory in *parent* on which nothing is mounted."""
-    resolve = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_XDEV
     try:
-        return syscalls.openat2(parent, name, _OPEN, resolve=resolve)
+        return syscalls.openat2(parent, name, _OPEN, resolve=_INSIDE)
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EPERM):
             raise
     return os.open(name, _OPEN, dir_fd=parent)
+
+
+def _status(parent: int, entry: "os.DirEntry[str]") -> os.stat_result | None:
+    """The status of an *entry* of the directory *parent*; None where something is mounted on it.
+
+    What is mounted is not asked: containers mount for others what may hang, or fail, with its daemon.
+    """
+    if entry.is_dir(follow_symlinks=False):
+        try:
+            found = syscalls.openat2(
+                parent, entry.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, resolve=_INSIDE
+            )
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                return None
+            if error.errno not in (errno.ENOSYS, errno.EPERM):
+                raise
+        else:
+            try:
+                return os.fstat(found)
+            finally:
+                os.close(found)
+    return entry.stat(follow_symlinks=False)
 
 
 class _EnoughError(Exception):
@@ -204,11 +227,14 @@ class _Walk:
             with os.scandir(directory) as entries:
                 for entry in entries:
                     try:
-                        status = entry.stat(follow_symlinks=False)
+                        status = _status(directory, entry)
                     except FileNotFoundError:
                         continue
+                    except OSError as error:
+                        self._missed(error)
+                        continue
                     # What is mounted here is not in this file system.
-                    if status.st_dev == self._device and self._count(status):
+                    if status is not None and status.st_dev == self._device and self._count(status):
                         names.append(entry.name)
         except OSError as error:
             self._missed(error)
