@@ -142,6 +142,27 @@ async def test_what_only_directories_tell_of_is_undone_first(lab):
 
 
 @pytest.mark.looptime
+async def test_who_is_refused_gives_up_what_an_earlier_boot_left(lab):
+    """Two pods had a volume without a label; the machine was started anew, with the gate on."""
+    lab.cluster.bound["a"] = bound("a", modes=["ReadWriteMany"])
+    first, second = asking("uid-1", "c1"), asking("uid-2", "c2")
+    lab.node.pods = [first, second]
+    lab.driver.staged.add("pv-a")
+    lab.driver.label_found = ""
+    for uid in ("uid-1", "uid-2"):
+        (lab.node.layout.pods / uid / "volumes/kubernetes.io~csi/pv-a").mkdir(parents=True)
+    manager = await lab.start(labelling=Labelling(HOST, every_mode=True))
+    await manager.wait_ready(first)
+    assert lab.driver.labelled_with == {("stage", "pv-a"): A, ("uid-1", "pv-a"): A}
+    assert [call for call in lab.driver.calls if call[0] == "tear_down"] == [
+        ("tear_down", "uid-1", "pv-a"),
+        ("tear_down", "uid-2", "pv-a"),
+    ]
+    with pytest.raises(VolumeError, match="conflicting SELinux labels"):
+        await manager.wait_ready(second)
+
+
+@pytest.mark.looptime
 async def test_a_pod_keeps_what_cannot_be_read(lab):
     """The gate was off before, and the note in the pod's directory is damaged: its containers still run."""
     lab.cluster.bound["a"] = bound("a", modes=["ReadWriteMany"])

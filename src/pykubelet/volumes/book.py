@@ -144,10 +144,17 @@ class Book:
             told=frozenset(name for name in attachable if attachments.told(name)),
             visible=frozenset(name for name in attachable if attachments.seen(name) is not False),
             growing=frozenset(key for key in self._mounted if self._grows(key)),
+            vacant=frozenset(key for key in self._left if self._is_vacant(key)),
             obscure=not all(each.readable for each in self._left.values()),
             attachments_known=self.devices.attachments_known,
             by_controller=attachments.by_controller,
         )
+
+    def _is_vacant(self, key: VolumeKey) -> bool:
+        """Whether its pod cannot have it now, and nothing is mounted, as its label tells."""
+        left = self._left[key]
+        device = left.device if left.readable and not left.block else None
+        return self.wants.refuses(key) and device is not None and device.label is None
 
     def _label(self, wanted: Wanted) -> str | None:
         """The SELinux label that the pod has the volume with; None when it has not, or that is not told."""

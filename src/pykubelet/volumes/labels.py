@@ -78,6 +78,10 @@ class Labels:
         """UIDs of pods that cannot have a volume now."""
         return {key.uid for key in self._refused}
 
+    def refuses(self, key: VolumeKey) -> bool:
+        """Whether its pod cannot have that volume now."""
+        return key in self._refused
+
     def settle(
         self, asked: Mapping[str, Volumes], kept: Set[str], there: Callable[[Wanted], str | None]
     ) -> dict[str, dict[VolumeKey, Wanted]]:

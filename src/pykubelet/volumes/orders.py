@@ -156,6 +156,8 @@ class Situation:
     visible: AbstractSet[str] = frozenset()
     #: Volumes that are larger than their file systems.
     growing: AbstractSet[VolumeKey] = frozenset()
+    #: What pods left in an earlier life that cannot have it now: nothing is mounted there.
+    vacant: AbstractSet[VolumeKey] = frozenset()
     #: Whether something that an earlier life left rests on nobody knows which of these devices.
     obscure: bool = False
     #: Whether it is known which of the devices that an earlier life left are attached.

@@ -17,6 +17,8 @@ from .state import Condition, DeviceKey, SourceKey, VolumeKey
 #: Upstream's text of a second pod that wants a volume which only one may have.
 _IN_USE = "volume uses the ReadWriteOncePod access mode and is already in use by another pod"
 
+_VACANT: Final = "nothing is mounted there any more, and its pod cannot have it now"
+
 #: Claims that are asked for at once. All requests of a client queue for their turn: with many more, none
 #: would have both its answers in time where few requests a second are allowed.
 RESOLVING: Final = 16
@@ -193,12 +195,15 @@ def _again(situation: Situation, busy: _Busy) -> Iterator[tuple[Order, float]]:
 
 
 def _unmounts(situation: Situation, busy: _Busy) -> Iterator[Order]:
-    leaving = (key for key in situation.actual if not _stays(situation, key))
+    vacant = situation.vacant
+    leaving = (key for key in situation.actual if key in vacant or not _stays(situation, key))
     for key in sorted(key for key in leaving if key not in situation.running):
         device = situation.rests.get(key, "")
         if device and (not situation.attachments_known or device in busy.held):
             continue
-        yield Order("unmount", key, "no pod that may run asks for it", device=device)
+        # Its directory would keep the device as it is, for the pods that can have it.
+        cause = _VACANT if key in vacant else "no pod that may run asks for it"
+        yield Order("unmount", key, cause, device=device)
 
 
 def _device_ends(situation: Situation, busy: _Busy) -> Iterator[Order]:

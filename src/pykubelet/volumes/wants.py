@@ -169,6 +169,10 @@ class Wants:
         """UIDs of pods whose SELinux labels keep them from volumes now."""
         return self.labels.refused if self.labels is not None else frozenset()
 
+    def refuses(self, key: VolumeKey) -> bool:
+        """Whether the pod's SELinux labels keep it from that volume now."""
+        return self.labels is not None and self.labels.refuses(key)
+
     def unlabelled(self, uid: str) -> Mapping[str, str]:
         """Why the pod's SELinux labels keep it from its volumes now, by name."""
         return self.labels.refusals(uid) if self.labels is not None else _NONE
