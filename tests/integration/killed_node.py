@@ -1,5 +1,6 @@
 """The daemon as a process that a test may kill, and the pods that such a test gives it."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -14,6 +15,7 @@ import yaml
 from tests.listing import listed, target
 
 from pykubelet.base.layout import RUN_DIR_VARIABLE
+from pykubelet.cli.up.containerd import PrivateContainerd
 from pykubelet.cli.up.daemonconfig import free_port
 from pykubelet.cli.up.images import BUSYBOX
 from pykubelet.cli.up.leftovers import mounts_below, unmount_below
@@ -234,3 +236,27 @@ async def instances(runtime) -> list[Instance]:
             )
         )
     return found
+
+
+async def free_lost_tasks(runtime, containerd) -> None:
+    """Do what an operator does about containerd's issue 11037, which no CRI call can mend.
+
+    When the client of StartContainer is gone between the making of a task and the question for
+    its pid, CRI forgets the task: the container has exited and cannot be removed, since its task
+    is there. Only containers that say so of themselves are touched.
+    """
+    if not isinstance(containerd, PrivateContainerd):
+        return
+    for each in await runtime.list_containers():
+        if each.state is not ContainerState.EXITED:
+            continue
+        try:
+            status = await runtime.container_status(each.id)
+        except CriError as error:
+            assert error.not_found, error
+            continue
+        if "failed to get task pid: context canceled" in status.message:
+            tasks = await asyncio.to_thread(containerd.ctr, "tasks", "ls", "--quiet")
+            if each.id in tasks.split():
+                print(f"containerd lost the task of {each.id}")
+                await asyncio.to_thread(containerd.ctr, "tasks", "rm", "--force", each.id)

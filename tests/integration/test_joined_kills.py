@@ -7,7 +7,7 @@ import time
 import pytest
 from tests.apiserver import ApiServer, resources
 from tests.integration.joined import condition, container_id, is_ready, phase
-from tests.integration.killed_node import KilledNode, container, exec_hook, instances, pod
+from tests.integration.killed_node import KilledNode, container, exec_hook, free_lost_tasks, instances, pod
 
 from pykubelet.base.clock import SystemClock
 from pykubelet.cri.client import CriClient
@@ -118,6 +118,7 @@ async def test_killed_at_random(containerd, cgroup_parent, no_leaks, short_dir):
 
         async def left():
             """What there is of pods that the API server does not have."""
+            await free_lost_tasks(runtime, containerd)
             sandboxes = {
                 sandbox.labels["io.kubernetes.pod.uid"] for sandbox in await runtime.list_sandboxes()
             }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.criproxy.proxy import CriProxy, Fault
-from tests.integration.killed_node import KilledNode, container, exec_hook, instances, pod
+from tests.integration.killed_node import KilledNode, container, exec_hook, free_lost_tasks, instances, pod
 
 from pykubelet.base.clock import SystemClock
 from pykubelet.base.tasks import TaskOwner
@@ -168,6 +168,7 @@ class Scene:
     node: KilledNode
     proxy: CriProxy
     runtime: CriClient
+    containerd: object
     rng: random.Random
     lasting: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
@@ -386,6 +387,7 @@ async def settled(scene: Scene, wanted: int, seconds: float = CONVERGE) -> None:
     """Wait until nothing is over, and say what is if it stays."""
     deadline = time.monotonic() + seconds
     while over := await nothing_over(scene, wanted):
+        await free_lost_tasks(scene.runtime, scene.containerd)
         assert time.monotonic() < deadline, f"left behind: {over}"
         await asyncio.sleep(0.2)
 
@@ -403,7 +405,7 @@ async def test_killed_in_the_middle_of_everything(containerd, cgroup_parent, no_
     runtime = CriClient(containerd.endpoint, clock=SystemClock())
     async with CriProxy(endpoint, containerd.endpoint) as proxy:
         sampler = TaskOwner("sampler")
-        scene = Scene(node, proxy, runtime, random.Random(SEED))
+        scene = Scene(node, proxy, runtime, containerd, random.Random(SEED))
         try:
             began = time.monotonic()
             await establish(scene)
